@@ -1,0 +1,1 @@
+"""Benchmarks: one module per figure, run by `python -m bench.<figure>` or all by `make bench`."""

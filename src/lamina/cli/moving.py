@@ -1,0 +1,191 @@
+"""`lamina migrate`, `backup` and `restore`: everything from one set of stores to another, verified."""
+
+import asyncio
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import orjson
+import typer
+
+from lamina.cli import options
+from lamina.cli.connection import ADMIN_KEY_FILE, settings
+from lamina.cli.failures import Failure, UsageFailure
+from lamina.cli.output import put_fields, put_json, say
+from lamina.cli.progress import Watch, watch
+from lamina.core.errors import LaminaError
+from lamina.core.settings import Settings
+
+if TYPE_CHECKING:
+    from lamina.app import Engines
+    from lamina.transfer.copying import Progress, Stores
+
+KEYS: Final = (ADMIN_KEY_FILE, "presign.key", "secrets.key")
+"""Files of a data folder that belong to the installation, not to a store."""
+
+BACKUP: Final = "backup.json"
+
+_STORES: Final = {"records_url": "records", "vectors_url": "points", "blobs_url": "blobs"}
+
+
+def migrate(
+    records_url: Annotated[str | None, typer.Option(help="PostgreSQL to move the records to.")] = None,
+    vectors_url: Annotated[str | None, typer.Option(help="Qdrant server to move the points to.")] = None,
+    blobs_url: Annotated[str | None, typer.Option(help="Bucket to move the blobs to.")] = None,
+    data_dir: options.DataDir = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Copy an installation's records, points and blobs to other engines, and verify the copy.
+
+    The server must be stopped. A copy that was cut off goes on when the command is given again; the
+    source stays as it is.
+    """
+    given = {"records_url": records_url, "vectors_url": vectors_url, "blobs_url": blobs_url}
+    moved = {name: url for name, url in given.items() if url is not None}
+    if not moved:
+        raise UsageFailure("name where to: --records-url, --vectors-url or --blobs-url, or several of them")
+    source = settings(data_dir=data_dir)
+    target = settings(data_dir=data_dir, **moved)
+    from lamina.transfer.preconditions import MIGRATION, without_password  # loads the server's packages
+
+    whereto = ", ".join(f"{_STORES[name]} at {without_password(url)}" for name, url in moved.items())
+    counts = _move(source, target, source.data_dir / MIGRATION, whereto, as_json, tuple(moved))
+    _show(counts, as_json)
+    if not as_json:
+        say("The copy is complete. Serve it with " + " ".join(f"LAMINA_{name.upper()}=…" for name in moved))
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to: new, empty, or of a backup cut off.")],
+    data_dir: options.DataDir = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Copy a whole installation into a folder, and verify the copy. The server must be stopped.
+
+    The folder is an installation of its own: `lamina serve --data-dir FOLDER` runs it.
+    """
+    source = settings(data_dir=data_dir)
+    if folder.exists() and any(folder.iterdir()) and not (folder / BACKUP).is_file():
+        raise UsageFailure(f"{folder} is not empty and holds no unfinished backup")
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = _move(source, _embedded(folder), folder / BACKUP, str(folder), as_json)
+    _copy_keys(source.data_dir, folder)
+    _show(counts, as_json)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="Folder that `lamina backup` wrote.")],
+    data_dir: options.DataDir = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Copy a backup into an installation that holds nothing, and verify the copy."""
+    if not (folder / BACKUP).is_file():
+        raise UsageFailure(f"{folder} holds no backup")
+    if not orjson.loads((folder / BACKUP).read_bytes())["complete"]:
+        raise UsageFailure(f"the backup in {folder} was cut off; finish it with lamina backup {folder}")
+    from lamina.transfer.preconditions import RESTORATION  # loads the server's packages
+
+    target = settings(data_dir=data_dir)
+    target.data_dir.mkdir(parents=True, exist_ok=True)
+    _copy_keys(folder, target.data_dir, only_new=True)
+    counts = _move(_embedded(folder), target, target.data_dir / RESTORATION, str(folder), as_json)
+    _show(counts, as_json)
+
+
+# The how
+
+
+def _move(
+    source: Settings,
+    target: Settings,
+    file: Path,
+    name: str,
+    quiet: bool,
+    moved: Sequence[str] = tuple(_STORES),
+) -> dict[str, int]:
+    from lamina.transfer.copying import Progress, TransferError
+
+    try:
+        progress = Progress.at(file, name)
+        with watch(quiet=quiet) as watching:
+            return asyncio.run(_moved(source, target, progress, moved, Shown(watching, Counter())))
+    except TransferError as error:
+        raise Failure(error.message) from error
+    except LaminaError as error:
+        raise Failure(f"{error.message} Give the command again to go on.") from error
+
+
+async def _moved(
+    source: Settings,
+    target: Settings,
+    progress: "Progress",
+    moved: Sequence[str],
+    said: Callable[[str, int], None],
+) -> dict[str, int]:
+    from lamina.app import open_stores  # loads the server's packages
+    from lamina.transfer.copying import copy
+    from lamina.transfer.preconditions import check_empty, check_idle, namespaces_of
+
+    async with open_stores(source, target) as (ours, theirs):
+        await check_idle(ours[0])
+        if "records_url" in moved and not progress.file.is_file():
+            await check_empty(theirs[0])
+        return await copy(
+            _stores(ours, moved), _stores(theirs, moved), await namespaces_of(ours[0]), progress, said
+        )
+
+
+def _stores(engines: "Engines", moved: Sequence[str]) -> "Stores":
+    from lamina.transfer.copying import Stores  # loads the server's packages
+
+    records, vectors, blobs = engines
+    return Stores(
+        records if "records_url" in moved else None,
+        vectors if "vectors_url" in moved else None,
+        blobs if "blobs_url" in moved else None,
+    )
+
+
+@dataclass(slots=True)
+class Shown:
+    """Shows how many rows, points and blobs are through; the verified ones by themselves."""
+
+    watching: Watch
+    done: Counter[str]
+    part: str = ""
+
+    def __call__(self, part: str, more: int) -> None:
+        """So many more of a part."""
+        if part != self.part:
+            self.part = part
+            self.watching.begin(part, None)
+        self.done[part] += more
+        self.watching.at(self.done[part], 0)
+
+
+def _embedded(folder: Path) -> Settings:
+    """The settings of an installation in a folder, whatever `LAMINA_…_URL` says."""
+    return settings(data_dir=folder).model_copy(
+        update={"records_url": None, "vectors_url": None, "blobs_url": None}
+    )
+
+
+def _copy_keys(source: Path, target: Path, *, only_new: bool = False) -> None:
+    """Copy the files of keys, for their owner's eyes only."""
+    for name in KEYS:
+        if not (source / name).is_file() or (only_new and (target / name).exists()):
+            continue
+        descriptor = os.open(target / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file, (source / name).open("rb") as original:
+            shutil.copyfileobj(original, file)
+
+
+def _show(counts: dict[str, int], as_json: bool) -> None:
+    if as_json:
+        put_json({"complete": True, **counts})
+    else:
+        put_fields({"verified": "yes", **counts})

@@ -1,0 +1,240 @@
+"""Durable workflows, on DBOS: what was begun is finished, whatever happens to the process.
+
+A workflow is a plain function whose steps are remembered as they end; after a crash it runs again
+and takes the remembered answers. Its steps reach the server's event loop, because that is where
+the stores live.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import structlog
+from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
+
+from lamina.core.errors import LaminaError, RecordsUnavailableError, UnavailableError
+from lamina.core.types import Json
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_VERSION: Final = "lamina-2"
+"""Changes only when running workflows of an older release can no longer be gone on with."""
+
+_QUEUE: Final = "work"
+_POLL_SECONDS: Final = 0.25
+
+_CONNECTIONS: Final = 10
+"""Most connections to PostgreSQL. Workflows need one for the moment in which a step ends."""
+
+_PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts at a step that fails for a reason that may pass."""
+
+_PATIENCE: Final = 5.0
+"""The same for a step that has to succeed some time."""
+
+Workflow = Callable[..., None]
+"""A function of JSON arguments. It must decide the same way each time it runs."""
+
+Work = Callable[[], Coroutine[Any, Any, T]]
+
+
+class StepFailedError(Exception):
+    """A step failed for good. Its one argument is the reason, in words for the user."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        return str(self.args[0])
+
+
+class StoppedError(BaseException):
+    """The process is about to end. Passes every handler: what did not end is done at the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queueing:
+    """How several processes share workflows: any that `works` takes them, oldest first.
+
+    At most `per_process` run in a process at once, and `per_partition` of one partition (a namespace)
+    in all of them, so that one that asks for much leaves room for others.
+    """
+
+    works: bool = True
+    per_process: int = 8
+    per_partition: int = 4
+
+
+class Durable:
+    """Registers, starts, stops and recovers workflows. One per process, because DBOS is."""
+
+    def __init__(self, url: str, executor_id: str = "local", queueing: Queueing | None = None) -> None:
+        """`url` names the database that remembers: SQLite or PostgreSQL.
+
+        A start goes on with the workflows of its own `executor_id`, so every data folder has its own
+        where several share a database. Without `queueing` a workflow runs where it was begun.
+        """
+        self.executor_id = executor_id
+        self._queueing = queueing
+        self._loop = asyncio.get_running_loop()
+        self._on_server = url.startswith("postgresql")
+        self._workflows: dict[str, Workflow] = {}
+        self._stopping = threading.Event()
+        self._under_way = 0
+        DBOS(
+            config={
+                "name": "lamina",
+                "system_database_url": url,
+                "application_version": _VERSION,
+                "executor_id": executor_id,
+                "sys_db_pool_size": _CONNECTIONS,
+                "enable_otlp": False,
+                "log_level": "WARNING",
+                "max_executor_threads": 64,
+            }
+        )
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process is about to end: what takes long should leave off."""
+        return self._stopping.is_set()
+
+    def register(self, name: str, workflow: Workflow) -> None:
+        """Make a workflow known under a name that stays the same over releases."""
+
+        def function(*arguments: Json) -> None:
+            workflow(*arguments)
+
+        self._workflows[name] = DBOS.workflow(name=name, max_recovery_attempts=1000)(function)
+
+    async def launch(self) -> None:
+        """Go on with every workflow that the last process left unfinished.
+
+        Raises `UnavailableError` when the database does not let it keep its tables.
+        """
+        try:
+            await asyncio.to_thread(self._launch)
+        except Exception as error:
+            said = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+            raise UnavailableError(
+                f"Durable work cannot keep its tables in the database: {said}. To mend it, let the user "
+                "create a schema there, or make it the owner of the database."
+                if self._on_server
+                else f"Durable work cannot open its database: {said}."
+            ) from error
+
+    def _launch(self) -> None:
+        if self._queueing is None:
+            DBOS.launch()
+            return
+        DBOS.listen_queues([_QUEUE] if self._queueing.works else [])
+        DBOS.launch()
+        DBOS.register_queue(
+            _QUEUE,
+            worker_concurrency=self._queueing.per_process,
+            partition_concurrency=self._queueing.per_partition,
+            polling_interval_sec=_POLL_SECONDS,
+            on_conflict="always_update",
+        )
+
+    async def start(self, name: str, workflow_id: str, *arguments: Json, partition: str) -> None:
+        """Begin a workflow, or have one of several processes begin it.
+
+        Beginning one with the same id again changes nothing. `partition` is whose work it is.
+        """
+
+        def begin() -> None:
+            with SetWorkflowID(workflow_id):
+                if self._queueing is None:
+                    DBOS.start_workflow(self._workflows[name], *arguments)
+                else:
+                    with SetEnqueueOptions(queue_partition_key=partition):
+                        DBOS.enqueue_workflow(_QUEUE, self._workflows[name], *arguments)
+
+        await asyncio.to_thread(begin)
+
+    async def executors(self) -> set[str]:
+        """Who runs workflows now, or did when it died."""
+
+        def running() -> set[str]:
+            found = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+            return {one.executor_id for one in found if one.executor_id}
+
+        return await asyncio.to_thread(running)
+
+    async def take_over(self, executor_id: str) -> int:
+        """Give the workflows of a process that died back to the queue; how many there were."""
+        # The library keeps this to itself and its paid service; the queue hands each out once.
+        recover = DBOS._recover_pending_workflows
+        return len(await asyncio.to_thread(recover, [executor_id]))
+
+    async def stop(self, seconds: float) -> bool:
+        """Begin no further step, and wait for those under way; whether all of them ended in time."""
+        self._stopping.set()
+        until = self._loop.time() + seconds
+        while self._under_way and self._loop.time() < until:  # noqa: ASYNC110 counted from many threads
+            await asyncio.sleep(0.02)
+        return not self._under_way
+
+    def step(self, name: str, work: Work[T], *, patient: bool = False) -> T:
+        """Run a coroutine on the server's loop as one remembered step.
+
+        What may pass (a lost connection, a full disk) is tried again: a few times, or until it
+        succeeds when `patient` or while the records are away. Raises `StepFailedError`, which is
+        remembered too.
+        """
+        return DBOS.run_step({"name": name}, lambda: self._attempt(name, work, patient))
+
+    def _attempt(self, name: str, work: Work[T], patient: bool) -> T:
+        attempts = failures = 0
+        while True:
+            attempts += 1
+            try:
+                return self._call(work)
+            except Exception as error:
+                if self.stopping:
+                    raise StoppedError from error
+                reason, may_pass, forgets = _explained(name, error)
+                waits = patient or forgets
+                if not waits and (not may_pass or failures == len(_PAUSES)):
+                    raise StepFailedError(reason) from error
+                log.warning("step_failed", step=name, attempt=attempts, error=reason)
+                self._pause(_PATIENCE if waits else _PAUSES[failures])
+                failures += not waits
+
+    def _call(self, work: Work[T]) -> T:
+        """Run a coroutine on the server's loop and wait for it, from a workflow's thread."""
+
+        async def counted() -> T:
+            self._under_way += 1
+            try:
+                if self.stopping:
+                    raise StoppedError
+                return await work()
+            finally:
+                self._under_way -= 1
+
+        if self.stopping:
+            raise StoppedError
+        return asyncio.run_coroutine_threadsafe(counted(), self._loop).result()
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise StoppedError
+
+
+def _explained(step: str, error: BaseException) -> tuple[str, bool, bool]:
+    """What a failure says to the user, whether another attempt may succeed, and whether it must be made.
+
+    Without records not even a failure can be remembered: a step waits until they are back.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, LaminaError):
+        return error.message, error.retryable, isinstance(error, RecordsUnavailableError)
+    # A defect of ours: the log gets all of it, the batch ends and says so.
+    log.error("step_broke", step=step, exc_info=error)
+    return f"Internal error: {type(error).__name__}", True, False

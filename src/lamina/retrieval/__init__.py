@@ -1,0 +1,1 @@
+"""⑥ Retrieval: retrievers, the pipeline that runs them, their stages, and the fusion of searches."""

@@ -1,0 +1,1 @@
+"""Stages that give documents another form."""

@@ -1,0 +1,1 @@
+"""Stages that add to documents from elsewhere. None is built yet."""

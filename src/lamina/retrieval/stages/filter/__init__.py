@@ -1,0 +1,1 @@
+"""Stages that find documents, or keep some of them."""

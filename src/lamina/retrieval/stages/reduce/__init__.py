@@ -1,0 +1,1 @@
+"""Stages that make fewer documents out of many."""

@@ -1,0 +1,5 @@
+"""The stage `limit`."""
+
+from lamina.retrieval.stages.reduce.limit.stage import Limit
+
+STAGE = Limit

@@ -1,0 +1,1 @@
+"""Stages that order documents, or rescale what orders them."""

@@ -1,0 +1,500 @@
+"""One collection's shard of Qdrant Edge: its files, its writes, and the plans of its filters.
+
+    <collection>/manifest.json    which generation counts, the vectors, the declared indexes
+    <collection>/fields.json      what was seen in payloads (`edge_fields`)
+    <collection>/g1/              the engine's own files
+    <collection>/g2/              what will take their place: with more vectors, or with graphs
+
+A shard's vectors are fixed when it is made (quantization covers no vector that comes later). A
+collection that gains one is copied into a new generation, and so is one whose vectors get graphs;
+replacing the manifest is the moment at which the new one counts, so a crash leaves one whole
+generation and at most rubbish beside it.
+
+Every call of Qdrant Edge 0.9 holds Python's global lock until it returns (measured: neither
+writes nor searches overlap). Hence writes and scans go in chunks with a pause between them.
+"""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar, cast
+from uuid import UUID
+
+import qdrant_edge as q
+
+from lamina.core.errors import NotFoundError, ValidationError
+from lamina.core.filters import ALL, Filter, conditions
+from lamina.core.ids import point_id
+from lamina.core.predicate import predicate, values_at
+from lamina.core.types import Json, JsonObject
+from lamina.stores.vectors import edge_filters
+from lamina.stores.vectors.base import CollectionRef, IndexType, Point, VectorSpec
+from lamina.stores.vectors.edge_engine import (
+    SYSTEM_INDEXES,
+    create_index,
+    indexes_of,
+    new_engine,
+    serving_indexes,
+)
+from lamina.stores.vectors.edge_fields import MAX_WORDS, Fields, Vocabulary, path_of, quoted_key
+from lamina.stores.vectors.edge_filters import Plan
+from lamina.stores.vectors.edge_manifest import MANIFEST, Manifest, write_whole
+from lamina.stores.vectors.edge_points import (
+    NAMES_KEY,
+    check_specs,
+    described,
+    overwriting,
+    stored_payload,
+    to_engine,
+)
+
+T = TypeVar("T")
+
+CHUNK: Final = 64
+"""Points per write: at 384 dimensions about 6 ms during which nothing else runs."""
+
+SCAN_CHUNK: Final = 500
+"""Points per read of a scan: about 5 ms."""
+
+_QUIET: Final = 5.0
+"""Seconds without a write after which a build of graphs gets in nobody's way."""
+
+_SPACE: Final = 4
+"""Free disk that a build of graphs needs, in sizes of the shard: the copy, its new form, and room."""
+
+_FLUSH_AFTER: Final = 2_000
+"""Points after which segments are flushed. What is younger is replayed from the log on opening,
+at about 40 µs a point."""
+
+
+class Shard:
+    """An open shard. Reads may run from any thread; writes take their turn."""
+
+    def __init__(
+        self, folder: Path, at: CollectionRef, index_from: int, engine: q.EdgeShard | None = None
+    ) -> None:
+        self.at = at
+        self._index_from = index_from
+        self._folder = folder
+        self._writing = threading.RLock()
+        self._unflushed = 0
+        self._retired = False
+        self._manifest = Manifest.read(folder)
+        self._manifest.sweep(folder)
+        self._written_since_copy: set[str] | None = None
+        """Ids of points written since the copy was made in which graphs are being built."""
+        self.version = 0
+        """Goes up with every write."""
+        self.written_at = time.monotonic()
+        self.engine = engine or q.EdgeShard.load(str(folder / self._manifest.generation))
+        self.ungraphed = abs(self.engine.info().points_count - self._manifest.graphed)
+        """Points written or deleted since the graphs were built."""
+        self.fields = self._load_fields()
+        self.fields.indexes = {path_of(key): type for key, type in indexes_of(self.engine).items()}
+        self.fields.constants = {"collection_id": at.collection_id}
+        self._index_if_large()
+
+    @classmethod
+    def create(
+        cls, folder: Path, at: CollectionRef, index_from: int, vectors: Sequence[VectorSpec]
+    ) -> "Shard":
+        """Make a shard in a folder that holds none."""
+        check_specs(vectors)
+        shutil.rmtree(folder, ignore_errors=True)
+        specs = {spec.name: spec for spec in vectors}
+        engine = new_engine(folder / "g1", specs)
+        write_whole(folder / _FIELDS, Fields().to_json())
+        Manifest("g1", specs).write(folder)
+        return cls(folder, at, index_from, engine)
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether a folder holds a shard that was made to the end."""
+        return (folder / MANIFEST).is_file()
+
+    @property
+    def specs(self) -> Mapping[str, VectorSpec]:
+        """The vectors, by name."""
+        return self._manifest.specs
+
+    # Reading
+
+    def plan(self, where: Filter) -> Plan:
+        """How a filter will be answered with what is prepared now."""
+        return edge_filters.plan(where, self.fields)
+
+    def prepared(self, where: Filter) -> Plan:
+        """The same, once the indexes and vocabularies that it asks for are there."""
+        planned = self.plan(where)
+        if not planned.wanted:
+            return planned
+        self.prepare(planned.wanted)
+        return self.plan(where)
+
+    def prepare(self, paths: Iterable[str]) -> None:
+        """Make the indexes and vocabularies that would serve filters on these paths."""
+        with self._writing:
+            for path in sorted(paths):
+                type = self.fields.index_to_make(path)
+                if type is not None:
+                    self._make_index(path, type)
+                if self.fields.vocabulary_to_load(path):
+                    self._load_vocabulary(path)
+
+    def resolve(self, where: Filter) -> q.Filter | None:
+        """An engine's filter that means exactly this; reads payloads where the engine cannot tell."""
+        planned = self.prepared(where)
+        if planned.residual == ALL:
+            return planned.native
+        return q.Filter(must=[q.HasIdCondition({record.id for record in self.matching(planned)})])
+
+    def matching(
+        self, planned: Plan, *, after: str | None = None, include: Sequence[str] | None = None
+    ) -> Iterator[q.Record]:
+        """Every point that satisfies a plan, in order of point id, from after one on.
+
+        `include` are the paths to read besides those that the plan reads itself; None reads none.
+        """
+        if planned.residual == ALL:
+            for records in self.scan(planned.native, after=after, include=include or ()):
+                yield from records
+            return
+        holds = predicate(planned.residual)
+        fields = {condition.field for condition in conditions(planned.residual)}
+        for records in self.scan(planned.native, after=after, include=[*fields, *(include or ())]):
+            yield from (record for record in records if holds(cast(JsonObject, record.payload or {})))
+
+    def scan(
+        self,
+        native: q.Filter | None,
+        *,
+        after: str | None = None,
+        include: Sequence[str] = (),
+        with_vector: bool = False,
+        everything: bool = False,
+    ) -> Iterator[list[q.Record]]:
+        """All points in order of point id, chunk by chunk, with the payload fields asked for."""
+        engine = self.engine
+        offset: int | str | UUID | None = after
+        tops = {path.split(".")[0] for path in include}
+        payload: bool | q.PayloadSelector = everything
+        if tops and not everything:
+            # The engine's paths have no way to write these; then the whole payload is read.
+            odd = any(sign in top for top in tops for sign in '"\\')
+            payload = True if odd else q.PayloadSelector.Include([f'"{top}"' for top in tops])
+        while True:
+            request = q.ScrollRequest(
+                offset=offset, limit=SCAN_CHUNK, filter=native, with_payload=payload, with_vector=with_vector
+            )
+            records, following = engine.scroll(request)
+            if records and str(records[0].id) == after:
+                records = records[1:]
+            yield records
+            if following is None:
+                return
+            offset = following
+            time.sleep(0)
+
+    def indexes(self) -> dict[str, IndexType]:
+        """The payload indexes: those that every shard has, those declared, those that filters needed."""
+        made = {path: cast(IndexType, type) for path, type in self.fields.indexes.items()}
+        return {**SYSTEM_INDEXES, **made, **self._manifest.declared}
+
+    # Writing
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points, all of which are checked before the first is written."""
+        latest = {point.document_id: point for point in points}.values()
+        payloads = [self._stored(point.document_id, point.payload, point.vectors) for point in latest]
+        with self._writing:
+            self._alive()
+            prepared = [to_engine(*both, self.specs) for both in zip(latest, payloads, strict=True)]
+            self._observe(payloads)
+            for chunk in _chunks(prepared, CHUNK):
+                self._update(q.UpdateOperation.upsert_points(list(chunk)), [str(point.id) for point in chunk])
+            self._index_if_large()
+
+    def replace_payloads(self, payloads: Mapping[str, JsonObject]) -> None:
+        """Put payloads in place of those of the points that exist."""
+        ids = {point_id(document_id): document_id for document_id in payloads}
+        with self._writing:
+            self._alive()
+            found = [record for chunk in _chunks(list(ids), SCAN_CHUNK) for record in self._names(chunk)]
+            stored = {
+                record.id: self._stored(ids[str(record.id)], payloads[ids[str(record.id)]], names)
+                for record, names in found
+            }
+            operations = {str(id): overwriting(id, payload) for id, payload in stored.items()}
+            self._observe(stored.values())
+            for id, operation in operations.items():
+                self._update(operation, [id])
+
+    def delete_documents(self, document_ids: Sequence[str]) -> None:
+        """Remove points by document id."""
+        self.delete([point_id(document_id) for document_id in document_ids])
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points by point id."""
+        with self._writing:
+            self._alive()
+            for chunk in _chunks(ids, SCAN_CHUNK):
+                self._update(q.UpdateOperation.delete_points(list(chunk)), chunk)
+
+    def delete_where(self, where: Filter) -> int:
+        """Remove what matches; how many there were."""
+        with self._writing:
+            self._alive()
+            ids = [str(record.id) for record in self.matching(self.prepared(where))]
+            self.delete(ids)
+            return len(ids)
+
+    def add_vectors(self, vectors: Sequence[VectorSpec]) -> None:
+        """Give the collection the vectors that it lacks, by copying it into a new generation."""
+        with self._writing:
+            self._alive()
+            for spec in vectors:
+                if self.specs.get(spec.name, spec) != spec:
+                    raise ValidationError(
+                        f"The collection has another vector of the name '{spec.name}': "
+                        f"{described({spec.name: self.specs[spec.name]})}, {self.specs[spec.name].distance}.",
+                        field=f"vectors.{spec.name}",
+                    )
+            lacking = [spec for spec in vectors if spec.name not in self.specs]
+            if lacking:
+                check_specs(lacking)
+                self._rebuild({**self.specs, **{spec.name: spec for spec in lacking}})
+
+    def declare_index(self, path: str, type: IndexType) -> None:
+        """Remember that an index was asked for, and make what serves it once the shard is large."""
+        with self._writing:
+            self._alive()
+            self._manifest = replace(self._manifest, declared={**self._manifest.declared, path: type})
+            self._manifest.write(self._folder)
+            if self.fields.indexing:
+                self._make_declared({path: type})
+
+    # Graphs
+
+    def graphs_due(self, least: int) -> bool:
+        """Whether so much was written since graphs were built that they should be built anew.
+
+        That is `least` points and a quarter of all; while writing goes on, half of all and ten times as many.
+        """
+        if self._retired or not any(spec.kind == "dense" for spec in self.specs.values()):
+            return False
+        quiet = time.monotonic() - self.written_at >= _QUIET
+        points = self.engine.info().points_count
+        return self.ungraphed >= (max(least, points // 4) if quiet else max(10 * least, points // 2))
+
+    def copy_for_graphs(self) -> Path | None:
+        """A copy of the files to build graphs in; what is written from now on is remembered.
+
+        None where the disk lacks the space for it. Writes wait meanwhile, reads do not.
+        """
+        with self._writing:
+            self._alive()
+            self.engine.flush()
+            source, copy = (
+                self._folder / name for name in (self._manifest.generation, Manifest.following(self._folder))
+            )
+            size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
+            if shutil.disk_usage(self._folder).free < _SPACE * size:
+                return None
+            shutil.copytree(source, copy)
+            self._written_since_copy = set()
+            return copy
+
+    def take_graphs(self, copy: Path) -> bool:
+        """Serve from a copy in which graphs were built, after carrying over what was written since.
+
+        False where the shard was dropped or made anew meanwhile; then the copy is worth nothing.
+        Loading it holds Python's global lock, at 100,000 points of 384 for about 0.7 s.
+        """
+        if not copy.exists():
+            return False
+        engine = q.EdgeShard.load(str(copy))
+        graphed = engine.info().points_count
+        late = 0
+        while True:
+            with self._writing:
+                if self._retired or self._written_since_copy is None:
+                    return False
+                written, self._written_since_copy = sorted(self._written_since_copy), set()
+                late += len(written)
+                if len(written) <= SCAN_CHUNK:
+                    self._carry_over(engine, written)
+                    self._take(engine, replace(self._manifest, generation=copy.name, graphed=graphed))
+                    self.ungraphed = late
+                    return True
+            self._carry_over(engine, written)
+
+    def abandon(self, copy: Path) -> None:
+        """Remove a copy that was not taken, and remember no more what it lacks."""
+        with self._writing:
+            if copy.name != self._manifest.generation:
+                self._written_since_copy = None
+                shutil.rmtree(copy, ignore_errors=True)
+
+    def close(self) -> None:
+        """Flush and let go of the files."""
+        with self._writing:
+            if not self._retired:
+                self._retired = True
+                self.engine.flush()
+                self.engine.close()
+
+    def retire(self) -> None:
+        """Take no more writes. Reads under way end on the files they hold."""
+        with self._writing:
+            self._retired = True
+
+    # The how
+
+    def _stored(
+        self, document_id: str, payload: Mapping[str, Json], names: Iterable[str] = ()
+    ) -> dict[str, Json]:
+        return stored_payload(document_id, payload, self.at.collection_id, names)
+
+    def _names(self, ids: Sequence[str]) -> Iterator[tuple[q.Record, list[str]]]:
+        """The points that exist, with the names of their vectors."""
+        for record in self.engine.retrieve(list(ids), True, False):
+            yield record, cast(list[str], (record.payload or {}).get(NAMES_KEY, []))
+
+    def _alive(self) -> None:
+        if self._retired:
+            raise NotFoundError("collection", self.at.collection_id)
+
+    def _update(self, operation: q.UpdateOperation, ids: Sequence[str]) -> None:
+        if self._written_since_copy is not None:
+            self._written_since_copy.update(ids)
+        self.engine.update(operation)
+        self.version += 1
+        self.written_at = time.monotonic()
+        self.ungraphed += len(ids)
+        self._unflushed += len(ids)
+        if self._unflushed >= _FLUSH_AFTER:
+            self.engine.flush()
+            self._unflushed = 0
+        time.sleep(0)
+
+    def _observe(self, payloads: Iterable[Mapping[str, Json]]) -> None:
+        """Record what the payloads hold before they are written."""
+        news = [self.fields.observe(payload) for payload in payloads]
+        if any(news):
+            write_whole(self._folder / _FIELDS, self.fields.to_json())
+
+    def _rebuild(self, specs: Mapping[str, VectorSpec]) -> None:
+        generation = Manifest.following(self._folder)
+        engine = new_engine(self._folder / generation, specs)
+        for records in self.scan(None, with_vector=True, everything=True):
+            for chunk in _chunks(records, CHUNK):
+                engine.update(_upserting(chunk))
+                time.sleep(0)
+        self._take(engine, replace(self._manifest, generation=generation, specs=specs, graphed=0))
+        self.ungraphed = engine.info().points_count
+
+    def _carry_over(self, engine: q.EdgeShard, ids: Sequence[str]) -> None:
+        """Make points in another engine what they are in this one: the same, or gone."""
+        for chunk in _chunks(ids, CHUNK):
+            records = self.engine.retrieve(list(chunk), True, True)
+            gone = set(chunk) - {str(record.id) for record in records}
+            if records:
+                engine.update(_upserting(records))
+            if gone:
+                engine.update(q.UpdateOperation.delete_points(list(gone)))
+            time.sleep(0)
+
+    def _take(self, engine: q.EdgeShard, manifest: Manifest) -> None:
+        """Serve from a new generation that holds every point, once it has the indexes too."""
+        made = indexes_of(engine)
+        for path, type in self.fields.indexes.items():
+            key = _key_of(path, self.fields)
+            if made.get(key, type) != type:
+                engine.update(q.UpdateOperation.delete_field_index(key))
+            if made.get(key) != type:
+                create_index(engine, key, type)
+        engine.flush()
+        manifest.write(self._folder)
+        # The old engine is not closed: reads under way still use it. It goes with its last one.
+        self.engine, self._manifest, self._unflushed = engine, manifest, 0
+        self._written_since_copy = None
+        manifest.sweep(self._folder)
+
+    def _index_if_large(self) -> None:
+        """Begin to use indexes, with those that are due, once there are points enough."""
+        if not self.fields.indexing and self.engine.info().points_count >= self._index_from:
+            self.fields.indexing = True
+            self._make_declared({**SYSTEM_INDEXES, **self._manifest.declared})
+
+    def _make_declared(self, declared: Mapping[str, IndexType]) -> None:
+        for path, type in declared.items():
+            for part, engine_type in serving_indexes(path, type).items():
+                if part not in self.fields.indexes:
+                    self._make_index(part, engine_type)
+
+    def _make_index(self, path: str, type: str) -> None:
+        key = _key_of(path, self.fields)
+        if path in self.fields.indexes:
+            self.engine.update(q.UpdateOperation.delete_field_index(key))
+        create_index(self.engine, key, type)
+        self.fields.indexes[path] = type
+
+    def _load_vocabulary(self, path: str) -> None:
+        """Read a field's distinct strings; by facet where they are few, which is then much quicker."""
+        first = next(self.scan(None, include=[path]))
+        sample = [text for record in first for text in _strings_at(record, path)]
+        indexed = self.fields.indexes.get(path) == "keyword" and len(self.fields.keys(path) or ()) == 1
+        if indexed and (len(sample) < SCAN_CHUNK or len(set(sample)) < len(sample) / 2):
+            request = q.FacetRequest(_key_of(path, self.fields), limit=MAX_WORDS + 1, exact=True)
+            strings = {cast(str, hit.value) for hit in self.engine.facet(request).hits}
+        else:
+            strings = set()
+            for records in self.scan(None, include=[path]):
+                strings.update(text for record in records for text in _strings_at(record, path))
+                if len(strings) > MAX_WORDS:
+                    break
+        if len(strings) > MAX_WORDS:
+            self.fields.without_vocabulary.add(path)
+        else:
+            self.fields.vocabularies[path] = Vocabulary(strings)
+
+    def _load_fields(self) -> Fields:
+        """What was seen in payloads; read from them anew where the file is gone."""
+        file = self._folder / _FIELDS
+        if file.is_file():
+            return Fields.from_json(file.read_bytes())
+        fields = self.fields = Fields()
+        for records in self.scan(None, everything=True):
+            for record in records:
+                fields.observe(cast(JsonObject, record.payload or {}))
+        write_whole(file, fields.to_json())
+        return fields
+
+
+_FIELDS: Final = "fields.json"
+
+
+def _upserting(records: Sequence[q.Record]) -> q.UpdateOperation:
+    """The operation that writes points as they were read."""
+    return q.UpdateOperation.upsert_points(
+        [q.Point(record.id, record.vector or {}, record.payload) for record in records]
+    )
+
+
+def _key_of(path: str, fields: Fields) -> str:
+    """The engine's key for an index: where values were seen, or else where they would be."""
+    keys = fields.keys(path)
+    return keys[0] if keys else ".".join(quoted_key(segment) for segment in path.split("."))
+
+
+def _strings_at(record: q.Record, path: str) -> Iterator[str]:
+    for value in values_at(cast(JsonObject, record.payload or {}), path):
+        if isinstance(value, str):
+            yield value
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

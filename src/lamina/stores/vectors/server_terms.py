@@ -1,0 +1,200 @@
+"""What a point on a Qdrant server carries beside its payload, so that filters on it can be exact.
+
+Several processes write to one server, so none of them knows what values a field holds. Therefore
+every point tells it itself. `terms_of` makes, from a payload:
+
+    __terms     {path: {"e": [token, …], "n": [number, …], "t": [instant, …]}}
+    __present   [class + path, …]     every path that has a value, by what stands there
+
+Paths and values are those of `lamina.core.predicate`, lists opened and lists of objects gone
+through, so that Qdrant compares plain lists. A token is one letter and a value: `s` a string, `f`
+the same in lower case where that differs, `t` the instant that it means in UTC, `n` a number, `b` a
+boolean. Strings longer than `LONG_TEXT` are hashed, as `S` and `F`.
+
+The classes say what the path reaches: `n` one number, `N` one that Qdrant's floats do not hold
+exactly, `t` a string that is a date or time, `s` another string, `b` a boolean, `l` one list,
+`o` anything else.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from lamina.core.patterns import fold
+from lamina.core.predicate import parse_instant
+from lamina.core.types import Json, JsonObject
+from lamina.stores.vectors.edge_fields import LONG_TEXT
+from lamina.stores.vectors.edge_filters import engine_time
+from lamina.stores.vectors.exact_floats import survives
+
+TERMS: Final = "__terms"
+PRESENT: Final = "__present"
+
+TOKENS: Final = "e"
+NUMBERS: Final = "n"
+INSTANTS: Final = "t"
+
+LONE: Final = "nNtsb"
+"""Classes of a single scalar, which has a place in an order."""
+WITH_STRINGS: Final = "tslo"
+"""Classes of paths that may hold strings."""
+CLASSES: Final = "nNtsblo"
+
+SAFE_INTEGERS: Final = 2**53 // 10
+"""Integers below this reach Qdrant exactly, also with the `.0` of a float behind them."""
+
+_LARGEST: Final = 2**64
+_ODD_IN_KEY: Final = re.compile(r'[%"\\\x00-\x1f]')
+
+
+def terms_of(payload: Mapping[str, Json]) -> JsonObject:
+    """The terms and the paths of a payload."""
+    reached: dict[str, list[Json]] = {}
+    _walk(payload, "", reached)
+    terms: dict[str, Json] = {}
+    present: list[Json] = []
+    for path, things in reached.items():
+        values = [value for thing in things for value in _opened(thing)]
+        if not values:
+            continue
+        present.append(_class_of(things) + path)
+        told = _told(values)
+        if told:
+            terms[_escaped(path)] = told
+    return {TERMS: terms, PRESENT: present}
+
+
+def terms_key(path: str, part: str) -> str:
+    """The engine's key of a path's tokens, numbers or instants."""
+    return f'{TERMS}."{_escaped(path)}".{part}'
+
+
+def path_and_part(key: str) -> tuple[str, str] | None:
+    """The path and the part that such a key stands for; None for another key."""
+    match = re.fullmatch(rf'{TERMS}\."(.*)"\.([a-z])', key, re.DOTALL)
+    if match is None:
+        return None
+    return re.sub(r"%([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), match[1]), match[2]
+
+
+def equal_tokens(value: Json, case_sensitive: bool) -> list[str]:
+    """The tokens of which a point has one exactly where one of its values equals this one."""
+    if isinstance(value, bool):
+        return [_boolean(value)]
+    if isinstance(value, int | float):
+        return [_number(value)]
+    if not isinstance(value, str):
+        return []
+    moment = parse_instant(value)
+    if moment is not None:
+        return ["t" + engine_time(moment)]
+    if case_sensitive:
+        return [string_token(value)]
+    folded = fold(value)
+    return [string_token(folded), _folded_token(folded)]
+
+
+def string_token(text: str) -> str:
+    """The token of a string as it is written."""
+    return "s" + text if len(text) <= LONG_TEXT else "S" + _digest(text)
+
+
+def value_of_token(token: str) -> str | int | float | bool | None:
+    """The value that a token tells; None for those that stand beside another one.
+
+    Raises `KeyError` for the token of a string that is too long to be told.
+    """
+    kind, text = token[0], token[1:]
+    if kind == "s":
+        return text
+    if kind == "n":
+        return float(text) if "." in text or "e" in text or "n" in text else int(text)
+    if kind == "b":
+        return text == "1"
+    if kind == "S":
+        raise KeyError(token)
+    return None
+
+
+def _walk(members: Mapping[str, Json], prefix: str, reached: dict[str, list[Json]]) -> None:
+    for key, value in members.items():
+        if "." in key:
+            continue
+        path = prefix + key
+        reached.setdefault(path, []).append(value)
+        if isinstance(value, Mapping):
+            _walk(value, path + ".", reached)
+        elif isinstance(value, list | tuple):
+            for element in value:
+                if isinstance(element, Mapping):
+                    _walk(element, path + ".", reached)
+
+
+def _opened(thing: Json) -> Iterable[Json]:
+    if isinstance(thing, list | tuple):
+        return (element for element in thing if element is not None)
+    return () if thing is None else (thing,)
+
+
+def _class_of(things: Sequence[Json]) -> str:
+    if len(things) != 1:
+        return "o"
+    thing = things[0]
+    if isinstance(thing, bool):
+        return "b"
+    if isinstance(thing, int):
+        return "n" if abs(thing) < SAFE_INTEGERS else "N"
+    if isinstance(thing, float):
+        return "n" if survives(thing) else "N"
+    if isinstance(thing, str):
+        return "s" if parse_instant(thing) is None else "t"
+    return "l" if isinstance(thing, list | tuple) else "o"
+
+
+def _told(values: Iterable[Json]) -> JsonObject:
+    """The tokens, numbers and instants of a path, each once."""
+    tokens: dict[str, None] = {}
+    numbers: dict[int | float, None] = {}
+    instants: dict[str, None] = {}
+    for value in values:
+        if isinstance(value, bool):
+            tokens[_boolean(value)] = None
+        elif isinstance(value, int | float):
+            tokens[_number(value)] = None
+            numbers[value] = None
+        elif isinstance(value, str):
+            tokens[string_token(value)] = None
+            folded = fold(value)
+            if folded != value:
+                tokens[_folded_token(folded)] = None
+            moment = parse_instant(value)
+            if moment is not None:
+                instant = engine_time(moment)
+                tokens["t" + instant] = None
+                instants[instant] = None
+    parts: dict[str, list[Json]] = {TOKENS: [*tokens], NUMBERS: [*numbers], INSTANTS: [*instants]}
+    return {part: told for part, told in parts.items() if told}
+
+
+def _boolean(value: bool) -> str:
+    return "b1" if value else "b0"
+
+
+def _number(value: int | float) -> str:
+    """Equal numbers have one token, however they are written."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST:
+        return f"n{int(value)}"
+    return f"n{value!r}"
+
+
+def _folded_token(folded: str) -> str:
+    return "f" + folded if len(folded) <= LONG_TEXT else "F" + _digest(folded)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _escaped(path: str) -> str:
+    return _ODD_IN_KEY.sub(lambda found: f"%{ord(found[0]):02X}", path)

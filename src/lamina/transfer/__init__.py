@@ -1,0 +1,1 @@
+"""An installation's whole state from one set of stores to another: `lamina migrate`, `backup`, `restore`."""

@@ -1,0 +1,250 @@
+"""Copying records, points and blobs, going on where a copy was cut off, and proving that all has arrived.
+
+What was done is written beside the copy (`Progress`) as it is done. A copy is complete when every
+table, collection and blob of the source was read from both sides and found to be the same, and
+not before.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import orjson
+
+from lamina.core.errors import LaminaError, NotFoundError
+from lamina.stores.blobs.base import BlobStore
+from lamina.stores.records.copying import tables
+from lamina.stores.records.sql import SqlRecordStore
+from lamina.stores.vectors.base import CollectionRef, Point, SparseVector, Vector, VectorStore
+
+POINTS: Final = 500
+"""Points that are read and written at once."""
+
+_CLOSE: Final = 1e-5
+"""How far a component of a vector may be off: engines normalise what is compared by cosine."""
+
+Said = Callable[[str, int], None]
+"""Told the part under way (`records`, `points`, `blobs`, `verified`) and how many more are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where an installation keeps its state. A part that is None is not copied."""
+
+    records: SqlRecordStore | None
+    vectors: VectorStore | None
+    blobs: BlobStore | None
+
+
+class TransferError(LaminaError):
+    """A copy cannot be begun, or is not what it is a copy of."""
+
+    status = 409
+
+
+class DifferenceError(TransferError):
+    """Source and copy are not the same."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What of a copy is done, kept in a file. `target` says where it goes, for people and for a later try."""
+
+    file: Path
+    target: str
+    cursors: dict[str, str | None] = field(default_factory=dict)
+    """For each collection that was begun, behind which point it goes on; None when all are there."""
+    counts: dict[str, int] = field(default_factory=dict)
+    complete: bool = False
+
+    @classmethod
+    def at(cls, file: Path, target: str) -> Self:
+        """What is known of a copy; `TransferError` when the file is of another, or of one that is done."""
+        if not file.is_file():
+            return cls(file, target)
+        stored = orjson.loads(file.read_bytes())
+        if stored["target"] != target:
+            raise TransferError(
+                f"{file} is of a copy to {stored['target']}; finish that one, or remove the file."
+            )
+        if stored["complete"]:
+            raise TransferError(f"The copy to {target} was completed already, as {file} says.")
+        return cls(file, **stored)
+
+    def begin_anew(self, at: CollectionRef) -> None:
+        """Forget that a collection was copied."""
+        self.cursors.pop(_key(at), None)
+        self.write()
+
+    def write(self) -> None:
+        """Keep it."""
+        content = {
+            "target": self.target,
+            "cursors": self.cursors,
+            "counts": self.counts,
+            "complete": self.complete,
+        }
+        fresh = self.file.with_suffix(".new")
+        fresh.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        fresh.replace(self.file)
+
+
+async def copy(
+    source: Stores, target: Stores, namespaces: Sequence[str], progress: Progress, said: Said
+) -> dict[str, int]:
+    """Copy everything and verify it; how many rows, points and blobs there are.
+
+    Nothing may write to the source meanwhile. Raises `DifferenceError` where the copy is not
+    the same in the end; a later call goes on from what has arrived.
+    """
+    progress.complete = False
+    progress.write()
+    counts = {"records": 0, "points": 0, "blobs": 0}
+    # Records come last: a server that is started on half a copy finds no installation in it.
+    if source.blobs and target.blobs:
+        counts["blobs"] = await _blobs(source.blobs, target.blobs, said)
+    if source.vectors and target.vectors:
+        for namespace in namespaces:
+            for collection in await source.vectors.collections(namespace):
+                at = CollectionRef(namespace, collection)
+                await _points(source.vectors, target.vectors, at, progress, said)
+                try:
+                    counts["points"] += await _verify_points(source.vectors, target.vectors, at, said)
+                except DifferenceError:
+                    progress.begin_anew(at)
+                    raise
+    if source.records and target.records:
+        counts["records"] = await _records(source.records, target.records, said)
+    progress.counts, progress.complete = counts, True
+    progress.write()
+    return counts
+
+
+# Records
+
+
+async def _records(source: SqlRecordStore, target: SqlRecordStore, said: Said) -> int:
+    count = 0
+    for table in await tables(source.database, target.database):
+        async for rows in table.copy():
+            said("records", rows)
+        ours, theirs = await table.digests()
+        if ours != theirs:
+            raise DifferenceError(
+                f"The table {table.ours.name} has {ours[0]:,} rows and its copy {theirs[0]:,}, "
+                "or rows that differ. Was the target in use? Begin with an empty one."
+            )
+        said("verified", ours[0])
+        count += ours[0]
+    return count
+
+
+# Points
+
+
+async def _points(
+    source: VectorStore, target: VectorStore, at: CollectionRef, progress: Progress, said: Said
+) -> None:
+    key = _key(at)
+    if key in progress.cursors and progress.cursors[key] is None:
+        return
+    info = await source.info(at)
+    await target.create(at, info.vectors)
+    for name, type in info.indexes.items():
+        await target.index(at, name, type)
+    after = progress.cursors.get(key)
+    while True:
+        page = await source.export(at, limit=POINTS, after=after)
+        if page.points:
+            await target.upsert(at, page.points)
+            said("points", len(page.points))
+        after = progress.cursors[key] = page.after
+        progress.write()
+        if after is None:
+            return
+
+
+def _key(at: CollectionRef) -> str:
+    return f"{at.namespace_id}/{at.collection_id}"
+
+
+async def _verify_points(source: VectorStore, target: VectorStore, at: CollectionRef, said: Said) -> int:
+    ours, theirs = await source.count(at), await target.count(at)
+    if ours != theirs:
+        raise DifferenceError(
+            f"The collection {at.collection_id} has {ours:,} points and its copy {theirs:,}."
+        )
+    async for points in _pages(source, at):
+        ids = [point.document_id for point in points]
+        copied = {point.document_id: point for point in await target.get(at, ids, with_vectors=True)}
+        for point in points:
+            if point.document_id not in copied or not _same(point, copied[point.document_id]):
+                raise DifferenceError(
+                    f"The document {point.document_id} of {at.collection_id} is not the same in the copy."
+                )
+        said("verified", len(points))
+    return ours
+
+
+async def _pages(store: VectorStore, at: CollectionRef) -> AsyncIterator[Sequence[Point]]:
+    after = None
+    while True:
+        page = await store.scroll(at, limit=POINTS, after=after, with_vectors=True)
+        yield page.points
+        if (after := page.after) is None:
+            return
+
+
+def _same(one: Point, other: Point) -> bool:
+    return (
+        one.payload == other.payload
+        and set(one.vectors) == set(other.vectors)
+        and all(_close(vector, other.vectors[name]) for name, vector in one.vectors.items())
+    )
+
+
+def _close(one: Vector, other: Vector) -> bool:
+    if isinstance(one, SparseVector) or isinstance(other, SparseVector):
+        return (
+            isinstance(one, SparseVector)
+            and isinstance(other, SparseVector)
+            and dict(zip(one.indices, one.values, strict=True))
+            == dict(zip(other.indices, other.values, strict=True))
+        )
+    ours, theirs = np.asarray(one, np.float32), np.asarray(other, np.float32)
+    return ours.shape == theirs.shape and bool(np.allclose(ours, theirs, rtol=_CLOSE, atol=_CLOSE))
+
+
+# Blobs
+
+
+async def _blobs(source: BlobStore, target: BlobStore, said: Said) -> int:
+    count = 0
+    async for info in source.list(""):
+        count += 1
+        if await _size(target, info.key) == info.size:
+            continue
+        await target.put(info.key, source.stream(info.key))
+        said("blobs", 1)
+    async for info in source.list(""):
+        if await _sha256(source, info.key) != await _sha256(target, info.key):
+            raise DifferenceError(f"The blob {info.key} is not the same in the copy.")
+        said("verified", 1)
+    return count
+
+
+async def _size(store: BlobStore, key: str) -> int | None:
+    try:
+        return (await store.head(key)).size
+    except NotFoundError:
+        return None
+
+
+async def _sha256(store: BlobStore, key: str) -> Any:
+    sha = hashlib.sha256()
+    async for piece in store.stream(key):
+        sha.update(piece)
+    return sha.digest()

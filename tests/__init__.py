@@ -1,0 +1,1 @@
+"""Lamina's tests: real engines, real files, real HTTP."""

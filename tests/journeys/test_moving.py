@@ -1,0 +1,123 @@
+"""`lamina backup` and `restore`: a copy serves what its original served, and half a copy never does."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.s3 import variables
+from tests.server import RunningServer
+from tests.shared import shared_stores
+from tests.steps import PHOTO_SCHEMA, Corpus, documents, ingest, ok, poem_with_photo
+
+
+def lamina(server: RunningServer, *arguments: str, expect: int = 0) -> str:
+    """What a command says, of whatever stream; its exit code must be the one expected."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lamina", *arguments],
+        env=server.environment(), text=True, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout if expect == 0 else done.stderr
+
+
+def seen(server: RunningServer, corpus: Corpus) -> dict[str, Any]:
+    """What an installation answers: documents, a search by meaning and one by words, a picture's bytes."""
+    with server.client() as client:
+        search = {
+            "collection_identifiers": [corpus.collection_id],
+            "feature_uri": corpus.feature_uri,
+            "query": {"input_mode": "text", "text": "bread"},
+            "top_k": 3,
+        }
+        found = [
+            ok(client.post("/v1/features/search", json={**search, **how}))["results"]
+            for how in ({}, {"lexical": True})
+        ]
+        where = f"/v1/buckets/{corpus.bucket_id}/objects/list"
+        listed = ok(client.post(where, json={"return_presigned_urls": True}))["results"]
+        urls = [
+            blob["presigned_url"] for one in listed for blob in one["blobs"] if blob["property"] == "photo"
+        ]
+        return {
+            "documents": documents(client, corpus.collection_id),
+            "found": [[one["document_id"] for one in some] for some in found],
+            "pictures": [client.get(url).content for url in urls],
+        }
+
+
+def test_a_backup_is_an_installation_and_can_be_restored(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server:
+        with server.client() as client:
+            corpus = ingest(client, poem_with_photo, PHOTO_SCHEMA)
+        before = seen(server, corpus)
+        assert len(before["pictures"]) == len(before["documents"]) == 6
+        assert all(before["found"])
+        lamina(server, "backup", str(tmp_path / "copy"), "--data-dir", str(server.data_dir), expect=1)
+        server.stop()
+        copied = ["backup", str(tmp_path / "copy"), "--data-dir", str(server.data_dir), "--json"]
+        counts = json.loads(lamina(server, *copied))
+        assert counts["complete"] is True
+        assert counts["points"] == 6
+        assert counts["blobs"] >= 1
+        assert counts["records"] > 20
+        assert "completed already" in lamina(server, *copied, expect=1)
+        assert (tmp_path / "copy" / "secrets.key").stat().st_mode & 0o777 == 0o600
+        shutil.rmtree(server.data_dir)
+        restored = ["restore", str(tmp_path / "copy"), "--data-dir", str(server.data_dir), "--json"]
+        assert json.loads(lamina(server, *restored)) == counts
+        server.start()
+        assert seen(server, corpus) == before
+        server.stop()
+        assert "completed already" in lamina(server, *restored, expect=1)
+        (server.data_dir / "restoration.json").unlink()
+        assert "holds an installation already" in lamina(server, *restored, expect=1)
+    with RunningServer(tmp_path / "copy") as other:
+        assert seen(other, corpus)["documents"] == before["documents"]
+
+
+def test_an_installation_moves_to_servers_and_serves_there_what_it_served(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server, shared_stores(tmp_path) as shared:
+        with server.client() as client:
+            corpus = ingest(client, poem_with_photo, PHOTO_SCHEMA)
+        before = seen(server, corpus)
+        server.stop()
+        urls = {name: shared.env[f"LAMINA_{name}_URL"] for name in ("RECORDS", "VECTORS", "BLOBS")}
+        moving = ["migrate", "--data-dir", str(server.data_dir), "--json"]
+        for name, url in urls.items():
+            moving += [f"--{name.lower()}-url", url]
+        mover = RunningServer(server.data_dir, env=variables(shared.s3.url))
+        counts = json.loads(lamina(mover, *moving))
+        assert counts["points"] == counts["blobs"] == 6
+        assert "completed already" in lamina(mover, *moving, expect=1)
+        keys = {"LAMINA_PRESIGN_KEY", "LAMINA_SECRETS_KEY"}
+        env = {name: value for name, value in shared.env.items() if name not in keys}
+        with RunningServer(server.data_dir, env=env, api_key=server.admin_key) as moved:
+            after = seen(moved, corpus)
+            assert sorted(map(str, after["documents"])) == sorted(map(str, before["documents"]))
+            assert (after["found"], after["pictures"]) == (before["found"], before["pictures"])
+
+
+def test_a_folder_of_something_else_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("mine")
+    server = RunningServer(tmp_path / "data")
+    said = lamina(server, "backup", str(tmp_path / "other"), "--data-dir", str(tmp_path / "data"), expect=2)
+    assert "not empty" in said
+    said = lamina(server, "restore", str(tmp_path / "other"), "--data-dir", str(tmp_path / "data"), expect=2)
+    assert "holds no backup" in said
+    said = lamina(server, "migrate", "--data-dir", str(tmp_path / "data"), expect=2)
+    assert "name where to" in said
+
+
+def test_half_a_restoration_is_not_served(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path / "data")
+    server.data_dir.mkdir()
+    unfinished = {"target": "copy", "cursors": {}, "counts": {}, "complete": False}
+    (server.data_dir / "restoration.json").write_text(json.dumps(unfinished))
+    with pytest.raises(AssertionError, match="is not complete"):
+        server.start()

@@ -1,0 +1,315 @@
+"""One table of filters with the records that each must find; every engine is tried with all of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lamina.core.types import Json, JsonObject
+
+RECORDS: Mapping[str, JsonObject] = {
+    "anvil": {
+        "name": "Acme Anvil",
+        "status": "ACTIVE",
+        "brand": "Acme",
+        "price": 10,
+        "stock": 0,
+        "tags": ["heavy", "Iron"],
+        "active": True,
+        "released": "2024-01-15",
+        "metadata": {"color": "Red", "size": {"unit": "cm", "width": 30}},
+        "place": {"lat": 48.8566, "lon": 2.3522},
+        "text": "The quick brown foxes are jumping over lazy dogs.",
+    },
+    "bolt": {
+        "name": "acme bolt",
+        "status": "DRAFT",
+        "brand": "ACME",
+        "price": 10.5,
+        "stock": 5,
+        "tags": ["iron"],
+        "active": False,
+        "released": "2024-01-15T10:00:00Z",
+        "metadata": {"color": "red"},
+        "place": {"lat": 52.52, "lon": 13.405},
+        "text": "A fox jumps; the dog runs. " + "Long texts are not kept in an index. " * 12,
+    },
+    "creme": {
+        "name": "Café Crème",
+        "brand": "Straße",
+        "price": "10",
+        "tags": [],
+        "active": None,
+        "released": "2024-01-15T12:00:00+02:00",
+        "metadata": {"color": "GRÜN"},
+        "text": "brown quick",
+    },
+    "sushi": {
+        "name": "日本語",
+        "brand": None,
+        "price": -3.5,
+        "tags": [1, "one", True, None],
+        "released": "2023-12-31T23:59:59.999999Z",
+        "metadata": None,
+    },
+    "void": {},
+    "kit": {
+        "items": [{"sku": "A1", "qty": 1, "parts": [{"n": "x"}]}, {"sku": "B2", "qty": 7}],
+        "price": [5, 15],
+        "metadata": {"color": ["blue", "Green"]},
+        "tags": [None],
+    },
+    "crate": {
+        "items": {"sku": "a1", "qty": 3, "parts": {"n": "y"}},
+        "metadata": [{"color": "black"}, {"color": "white"}],
+        "nested": [["iron"], "steel"],
+        "price": 9007199254740993,
+    },
+    "odd": {
+        "name": "",
+        "brand": "100% sure_thing",
+        "path": 'a/b\\c "quoted"',
+        "released": "soon",
+        "active": "true",
+        "place": {"lat": 0, "lon": 179.5},
+        "created_at": "2026-02-03T04:05:06.000000Z",
+    },
+    "deluxe": {
+        "name": "ACME ANVIL DELUXE",
+        "price": 1e3,
+        "stock": 0.0,
+        "released": "2025-06-01 08:30:00",
+        "weird key": {"a-b": 1},
+        "place": [{"lat": 48.85, "lon": 2.35}, {"lat": 40.7128, "lon": -74.006}],
+        "created_at": "2026-02-03T04:05:06.000001Z",
+    },
+    "accents": {
+        "name": "İstanbul \u212a",
+        "brand": "ÉTÉ",
+        "released": "2024-1-15",
+        "place": {"lat": 91, "lon": 0},
+        "weird key": {"a-b": "1"},
+    },
+}
+"""By id. `name`, `status` and `created_at` are columns of their own in the SQL tables."""
+
+EVERYTHING = frozenset(RECORDS)
+
+
+@dataclass(frozen=True)
+class FilterCase:
+    """A filter in the contract's grammar and the ids it finds."""
+
+    name: str
+    raw: Json
+    finds: frozenset[str]
+
+
+def _finds(name: str, raw: Json, *ids: str) -> FilterCase:
+    return FilterCase(name, raw, frozenset(ids))
+
+
+def _leaves_out(name: str, raw: Json, *ids: str) -> FilterCase:
+    return FilterCase(name, raw, EVERYTHING - set(ids))
+
+
+def _is(field: str, operator: str, value: Json = None, **more: Json) -> JsonObject:
+    return {"field": field, "operator": operator, "value": value, **more}
+
+
+_PARIS: JsonObject = {"lat": 48.8566, "lon": 2.3522}
+_EUROPE: list[Json] = [
+    {"lat": 40, "lon": 0},
+    {"lat": 40, "lon": 10},
+    {"lat": 50, "lon": 10},
+    {"lat": 50, "lon": 0},
+]
+
+CASES: tuple[FilterCase, ...] = (
+    # Equality
+    _leaves_out("nothing", None),
+    _leaves_out("an empty filter", {}),
+    _leaves_out("an empty list", []),
+    _finds("a string without case", _is("brand", "eq", "acme"), "anvil", "bolt"),
+    _finds("a string with case", _is("brand", "eq", "Acme", case_sensitive=True), "anvil"),
+    _finds("a string beyond ASCII without case", _is("brand", "eq", "été"), "accents"),
+    _finds("a string beyond ASCII with case", _is("brand", "eq", "été", case_sensitive=True)),
+    _finds("a letter whose lower case is itself", _is("brand", "eq", "STRASSE")),
+    _finds("a string without letters that have case", _is("name", "eq", "日本語"), "sushi"),
+    _finds("the Kelvin sign is no k", _is("name", "contains", "l k")),
+    _finds("an empty string", _is("name", "eq", ""), "odd"),
+    _finds("a column", _is("name", "eq", "ACME BOLT"), "bolt"),
+    _finds("a column with case", _is("name", "eq", "ACME BOLT", case_sensitive=True)),
+    _finds("a status", _is("status", "eq", "active"), "anvil"),
+    _finds("an integer", _is("price", "eq", 10), "anvil"),
+    _finds("a float", _is("price", "eq", 10.5), "bolt"),
+    _finds("an integer that is stored as a float", _is("price", "eq", 1000), "deluxe"),
+    _finds("a float that is stored as an integer", _is("price", "eq", 10.0), "anvil"),
+    _finds("zero in both forms", _is("stock", "eq", 0), "anvil", "deluxe"),
+    _finds("a number that is a string", _is("price", "eq", "10"), "creme"),
+    _finds("an integer beyond the floats", _is("price", "eq", 9007199254740993), "crate"),
+    _finds("its neighbour, which the floats cannot tell apart", _is("price", "eq", 9007199254740992)),
+    _finds("true", _is("active", "eq", True), "anvil"),
+    _finds("false", _is("active", "eq", False), "bolt"),
+    _finds("the string true", _is("active", "eq", "True"), "odd"),
+    _finds("true in a list, which is no 1", _is("tags", "eq", True), "sushi"),
+    _finds("1 in a list, which is no true", _is("tags", "eq", 1), "sushi"),
+    _finds("one of a list's numbers", _is("price", "eq", 15), "kit"),
+    _finds("one of a list's strings", _is("tags", "eq", "iron"), "anvil", "bolt"),
+    _finds("a list inside a list is not opened", _is("nested", "eq", "iron")),
+    _finds("its neighbour in the same list is", _is("nested", "eq", "steel"), "crate"),
+    _finds("null", _is("brand", "eq", None), "sushi", "void", "kit", "crate", "deluxe"),
+    _leaves_out("not null", _is("brand", "ne", None), "sushi", "void", "kit", "crate", "deluxe"),
+    _leaves_out("not equal holds where the field is missing", _is("brand", "ne", "acme"), "anvil", "bolt"),
+    _leaves_out("not equal to a number", _is("price", "ne", 10), "anvil"),
+    _finds("an unknown field", _is("no.such.field", "eq", 1)),
+    _leaves_out("an unknown field is not equal", _is("no.such.field", "ne", 1)),
+    _finds("quotes, slashes and backslashes", _is("path", "eq", 'A/B\\C "Quoted"'), "odd"),
+    _finds("a value like an injection", _is("name", "eq", "x' OR '1'='1")),
+    # Paths
+    _finds("a path into objects", _is("metadata.color", "eq", "red"), "anvil", "bolt"),
+    _finds("a deeper path", _is("metadata.size.width", "eq", 30), "anvil"),
+    _finds("a path into a list of objects", _is("metadata.color", "eq", "BLACK"), "crate"),
+    _finds("a list at the end of a path", _is("metadata.color", "eq", "green"), "kit"),
+    _finds("a list or an object on the way", _is("items.sku", "eq", "A1"), "kit", "crate"),
+    _finds("a number on the way", _is("items.qty", "gte", 3), "kit", "crate"),
+    _finds("two lists on the way", _is("items.parts.n", "eq", "x"), "kit"),
+    _finds("objects on the way", _is("items.parts.n", "eq", "y"), "crate"),
+    _finds("a key with a space and a dash", _is("weird key.a-b", "eq", 1), "deluxe"),
+    _finds("the same key as a string", _is("weird key.a-b", "eq", "1"), "accents"),
+    _finds("an object is no value to compare", _is("metadata", "eq", "red")),
+    _finds("a path beyond a scalar", _is("brand.name", "eq", "Acme")),
+    # In
+    _finds("in", _is("brand", "in", ["acme", "straße"]), "anvil", "bolt", "creme"),
+    _finds("in with case", _is("brand", "in", ["Acme", "x"], case_sensitive=True), "anvil"),
+    _finds("in numbers", _is("price", "in", [10, 15, "10"]), "anvil", "kit", "creme"),
+    _finds("in a mixture", _is("tags", "in", [1, "heavy", False]), "sushi", "anvil"),
+    _finds("in nothing", _is("brand", "in", [])),
+    _finds("in with null", _is("stock", "in", [5, None]),
+           "bolt", "creme", "sushi", "void", "kit", "crate", "odd", "accents"),
+    _leaves_out("not in", _is("brand", "nin", ["acme", "été"]), "anvil", "bolt", "accents"),
+    _leaves_out("not in nothing", _is("brand", "nin", [])),
+    _finds("not in with null", _is("stock", "nin", [5, None]), "anvil", "deluxe"),
+    _finds("in dates", _is("released", "in", ["2024-01-15T10:00:00+00:00", "2025-06-01T08:30:00Z"]),
+           "bolt", "creme", "deluxe"),
+    # Order
+    _finds("greater", _is("price", "gt", 10), "bolt", "kit", "crate", "deluxe"),
+    _finds("greater or equal", _is("price", "gte", 10), "anvil", "bolt", "kit", "crate", "deluxe"),
+    _finds("less", _is("price", "lt", 10), "sushi", "kit"),
+    _finds("less or equal", _is("price", "lte", 10.0), "anvil", "sushi", "kit"),
+    _finds("between", [_is("price", "gte", 10), _is("price", "lte", 10.5)], "anvil", "bolt", "kit"),
+    _finds("a number is not compared with a string", _is("brand", "gt", 0)),
+    _finds("beyond the floats", _is("price", "gt", 9007199254740992), "crate"),
+    _finds("strings in order without case", _is("brand", "lt", "B"), "anvil", "bolt", "odd"),
+    _finds("strings in order with case", _is("brand", "gte", "Acme", case_sensitive=True),
+           "anvil", "creme", "accents"),
+    _finds("a column of strings in order", _is("name", "gte", "Café", case_sensitive=True),
+           "creme", "sushi", "bolt", "accents"),
+    _finds("a string is not compared with a number", _is("price", "gte", "0"), "creme"),
+    # Dates
+    _finds("one instant in two zones", _is("released", "eq", "2024-01-15T10:00:00Z"), "bolt", "creme"),
+    _finds("a date is its midnight", _is("released", "eq", "2024-01-15T00:00:00Z"), "anvil"),
+    _finds("after an instant", _is("released", "gt", "2024-01-15T09:00:00-01:00"), "deluxe"),
+    _finds("from an instant on", _is("released", "gte", "2024-01-15T11:00:00+01:00"),
+           "bolt", "creme", "deluxe"),
+    _finds("before a date", _is("released", "lt", "2024-01-15"), "sushi"),
+    _finds("up to a date", _is("released", "lte", "2024-01-15"), "sushi", "anvil"),
+    _finds("text that is no date, among dates", _is("released", "eq", "SOON"), "odd"),
+    _finds("a date written carelessly is text", _is("released", "starts_with", "2024-1-"), "accents"),
+    _finds("strings in order among dates", _is("released", "gt", "r"), "odd"),
+    _leaves_out("not an instant", _is("released", "ne", "2024-01-15T10:00:00Z"), "bolt", "creme"),
+    _finds("a column of moments", _is("created_at", "gt", "2026-02-03T04:05:06Z"), "deluxe"),
+    _finds("a moment in another zone", _is("created_at", "eq", "2026-02-03T05:05:06+01:00"), "odd"),
+    _finds("a column of moments before a date", _is("created_at", "lt", "2026-02-04"), "odd", "deluxe"),
+    # Presence
+    _finds("exists", _is("stock", "exists", True), "anvil", "bolt", "deluxe"),
+    _finds("exists without a value", {"field": "stock", "operator": "exists"}, "anvil", "bolt", "deluxe"),
+    _leaves_out("exists turned round", _is("stock", "exists", False), "anvil", "bolt", "deluxe"),
+    _finds("null, an empty list and a list of nulls are no value", _is("tags", "exists"),
+           "anvil", "bolt", "sushi"),
+    _leaves_out("is null", _is("tags", "is_null", True), "anvil", "bolt", "sushi"),
+    _finds("is null turned round", _is("active", "is_null", False), "anvil", "bolt", "odd"),
+    _finds("an object exists", _is("metadata", "exists"), "anvil", "bolt", "creme", "kit", "crate"),
+    _finds("exists within lists", _is("items.parts", "exists"), "kit", "crate"),
+    _leaves_out("is null within lists", _is("metadata.color", "is_null"),
+                "anvil", "bolt", "creme", "kit", "crate"),
+    _leaves_out("a column that is null", _is("name", "is_null"),
+                "anvil", "bolt", "creme", "sushi", "odd", "deluxe", "accents"),
+    _leaves_out("an unknown field is null", _is("no.such", "is_null")),
+    _finds("an unknown field does not exist", _is("no.such", "exists")),
+    # Text
+    _finds("contains", _is("name", "contains", "anvil"), "anvil", "deluxe"),
+    _finds("contains with case", _is("name", "contains", "Anvil", case_sensitive=True), "anvil"),
+    _finds("contains an element", _is("tags", "contains", "IRON"), "anvil", "bolt"),
+    _finds("contains no part of an element", _is("tags", "contains", "iro")),
+    _finds("contains a number", _is("price", "contains", 15), "kit"),
+    _finds("contains of a scalar number", _is("price", "contains", 10)),
+    _finds("contains in a scalar or a list", _is("metadata.color", "contains", "re"), "anvil", "bolt"),
+    _finds("contains an element of a deeper list", _is("metadata.color", "contains", "green"), "kit"),
+    _finds("a percent sign is a percent sign", _is("brand", "contains", "0% s"), "odd"),
+    _finds("an underscore is an underscore", _is("brand", "contains", "sure_thing"), "odd"),
+    _finds("an underscore is no wildcard", _is("brand", "contains", "s_re")),
+    _finds("starts with", _is("name", "starts_with", "acme"), "anvil", "bolt", "deluxe"),
+    _finds("starts with, with case", _is("name", "starts_with", "acme", case_sensitive=True), "bolt"),
+    _finds("starts with beyond ASCII", _is("metadata.color", "starts_with", "grü"), "creme"),
+    _finds("starts with nothing", _is("brand", "starts_with", ""),
+           "anvil", "bolt", "creme", "odd", "accents"),
+    _finds("starts with of an element", _is("tags", "starts_with", "ir"), "anvil", "bolt"),
+    _finds("ends with", _is("name", "ends_with", "E"), "creme", "deluxe"),
+    _finds("ends with more than there is", _is("brand", "ends_with", "the whole of Acme")),
+    _finds("text", _is("text", "text", "BROWN FOX"), "anvil"),
+    _finds("text in long text", _is("text", "text", "not kept"), "bolt"),
+    _finds("text does not look at numbers", _is("price", "text", "10"), "creme"),
+    _finds("regex", _is("name", "regex", "^acme (anvil|bolt)$"), "anvil", "bolt"),
+    _finds("regex with case", _is("name", "regex", r"^[A-Z ]+$", case_sensitive=True), "deluxe"),
+    _finds("regex in a list", _is("tags", "regex", "^i.on$"), "anvil", "bolt"),
+    _finds("phrase", _is("text", "phrase", "quick BROWN"), "anvil"),
+    _finds("phrase of whole words", _is("text", "phrase", "quick bro")),
+    _finds("phrase with case", _is("text", "phrase", "The quick", case_sensitive=True), "anvil"),
+    _finds("words in any order", _is("text", "words", "brown quick"), "anvil", "creme"),
+    _finds("words by their stems", _is("text", "words", "jumped dog fox"), "anvil", "bolt"),
+    _finds("words are whole", _is("text", "words", "quic")),
+    # Geography
+    _finds("within a radius", _is("place", "geo_radius", {"center": _PARIS, "radius": 5_000}),
+           "anvil", "deluxe"),
+    _finds("at the centre", _is("place", "geo_radius", {"center": _PARIS, "radius": 0}), "anvil"),
+    _finds("across the antimeridian", _is("place", "geo_radius",
+           {"center": {"lat": 0, "lon": -179.5}, "radius": 120_000}), "odd"),
+    _finds("in a box", _is("place", "geo_bounding_box",
+           {"top_left": {"lat": 53, "lon": 2}, "bottom_right": {"lat": 48.85, "lon": 14}}),
+           "anvil", "bolt", "deluxe"),
+    _finds("in a box across the antimeridian", _is("place", "geo_bounding_box",
+           {"top_left": {"lat": 1, "lon": 179}, "bottom_right": {"lat": -1, "lon": -179}}), "odd"),
+    _finds("in a polygon", _is("place", "geo_polygon", {"exterior": {"points": _EUROPE}}), "anvil", "deluxe"),
+    _finds("not in a hole", _is("place", "geo_polygon", {
+        "exterior": {"points": _EUROPE},
+        "interiors": [{"points": [{"lat": 48, "lon": 2}, {"lat": 49, "lon": 2}, {"lat": 49, "lon": 3},
+                                  {"lat": 48, "lon": 3}]}]})),
+    _leaves_out("outside a radius", {"NOT": _is("place", "geo_radius", {"center": _PARIS, "radius": 5_000})},
+                "anvil", "deluxe"),
+    # Logic
+    _finds("AND", {"AND": [_is("brand", "eq", "acme"), _is("active", "eq", True)]}, "anvil"),
+    _finds("OR", {"OR": [_is("brand", "eq", "straße"), _is("price", "lt", 0)]}, "creme", "sushi"),
+    _leaves_out("NOT of one", {"NOT": _is("brand", "eq", "acme")}, "anvil", "bolt"),
+    _leaves_out("NOT of a list is none of it", {"NOT": [_is("brand", "eq", "acme"), _is("price", "gt", 100)]},
+                "anvil", "bolt", "crate", "deluxe"),
+    _finds("all three at once", {"AND": [_is("price", "exists")], "OR": [_is("stock", "gte", 0)],
+           "NOT": [_is("active", "eq", True)]}, "bolt", "deluxe"),
+    _finds("nested", {"OR": [{"AND": [_is("brand", "eq", "acme"), {"NOT": _is("stock", "gt", 0)}]},
+           {"NOT": {"OR": [_is("name", "exists"), _is("price", "exists")]}}]}, "anvil", "void"),
+    _finds("NOT of a NOT", {"NOT": {"NOT": _is("brand", "eq", "acme")}}, "anvil", "bolt"),
+    _finds("a part that only the predicate knows, in an OR",
+           {"OR": [_is("name", "regex", "bolt$"), _is("price", "eq", -3.5)]}, "bolt", "sushi"),
+    _leaves_out("NOT of what only the predicate knows", {"NOT": [_is("text", "words", "fox")]},
+                "anvil", "bolt"),
+    _finds("case from above", {"AND": [_is("brand", "eq", "ACME")], "case_sensitive": True}, "bolt"),
+    _finds("case from above, changed below", {"case_sensitive": True, "AND": [
+           {"AND": [_is("brand", "eq", "ACME")], "case_sensitive": False}]}, "anvil", "bolt"),
+    # Short forms
+    _finds("a short form", {"metadata.color": "red"}, "anvil", "bolt"),
+    _finds("two short forms", {"metadata.color": "red", "stock": 5}, "bolt"),
+    _finds("a short form of in", {"brand": ["acme", "été"]}, "anvil", "bolt", "accents"),
+    _finds("a short form with operators", {"price": {"$gte": 10, "lt": 11}}, "anvil", "bolt", "kit"),
+    _finds("a list is an AND", [{"brand": "acme"}, {"stock": 5}], "bolt"),
+    _finds("a short form beside logic", {"OR": [{"stock": 5}, {"stock": 0}], "brand": "acme"},
+           "anvil", "bolt"),
+    _finds("a short form of null", {"price": None}, "void", "odd", "accents"),
+)  # fmt: skip

@@ -1,0 +1,486 @@
+"""The life that all resources share, on every engine of the record store."""
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import pytest
+import sqlalchemy as sa
+from pydantic import ConfigDict, Field
+
+from lamina.core.errors import AlreadyExistsError, MissingExtraError, NotFoundError, UnavailableError
+from lamina.core.filters import Condition, Filter, equals, parse_filter
+from lamina.core.ids import new_id
+from lamina.core.models import Model, Sort, Timestamp, now
+from lamina.core.paging import PageRequest
+from lamina.core.predicate import matches
+from lamina.core.scope import EVERYWHERE, Scope
+from lamina.core.types import Json, JsonObject
+from lamina.stores.records.base import EVERYTHING, Kind
+from lamina.stores.records.repository import SqlRepository
+from lamina.stores.records.sql import SqlRecordStore
+from tests.stores.filter_cases import CASES, RECORDS
+from tests.stores.test_filters_agree import random_filter, random_record
+
+HOME = Scope("org_1", "ns_1")
+BUCKET = HOME.within("bkt_1")
+
+
+class Thing(Model):
+    """A record with fields of its own, as objects are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    object_id: str = Field(default_factory=lambda: new_id("obj"))
+    status: str | None = None
+    count: int = 0
+    content_hash: str | None = None
+    unique_value: str | None = None
+    idempotency_key: str | None = None
+    created_at: Timestamp = Field(default_factory=now)
+    updated_at: Timestamp = Field(default_factory=now)
+
+
+class Named(Model):
+    """A record with a name."""
+
+    bucket_id: str = Field(default_factory=lambda: new_id("bkt"))
+    bucket_name: str
+    note: str | None = None
+    created_at: Timestamp = Field(default_factory=now)
+    updated_at: Timestamp = Field(default_factory=now)
+
+
+THINGS = Kind(
+    "objects",
+    Thing,
+    "object_id",
+    columns=("content_hash",),
+    unique=("unique_value", "idempotency_key"),
+    search=(EVERYTHING,),
+    indexed=True,
+)
+NAMED = Kind("buckets", Named, "bucket_id", "bucket_name", search=("note",), cached=True)
+
+
+@pytest.fixture
+def things(records: SqlRecordStore) -> SqlRepository[Thing]:
+    return records.repository(THINGS)
+
+
+@pytest.fixture
+def named(records: SqlRecordStore) -> SqlRepository[Named]:
+    return records.repository(NAMED)
+
+
+async def every(things: SqlRepository[Thing], where: Filter, scope: Scope = HOME) -> set[str]:
+    return {one.object_id async for some in things.iterate(scope, where=where) for one in some}
+
+
+async def test_a_record_is_found_by_id_and_by_name_in_its_scope_only(named: SqlRepository[Named]) -> None:
+    made = Named(bucket_name="Films", note="a note")
+    await named.add(HOME, made)
+    assert await named.get(HOME, made.bucket_id) == made
+    assert await named.get(HOME, "Films") == made
+    assert await named.find(HOME, "films") is None
+    assert await named.find(Scope("org_1", "ns_2"), made.bucket_id) is None
+    assert await named.find(Scope("org_2", "ns_1"), "Films") is None
+    assert await named.find(Scope("org_1"), "Films") == made
+    assert await named.find(EVERYWHERE, made.bucket_id) == made
+    with pytest.raises(NotFoundError):
+        await named.get(HOME, "Songs")
+
+
+async def test_an_id_goes_before_a_name(named: SqlRepository[Named]) -> None:
+    by_name, by_id = Named(bucket_name="bkt_x"), Named(bucket_id="bkt_x", bucket_name="other")
+    await named.add(HOME, by_name, by_id)
+    assert (await named.get(HOME, "bkt_x")).bucket_name == "other"
+
+
+async def test_what_is_taken_is_named(things: SqlRepository[Thing], named: SqlRepository[Named]) -> None:
+    await named.add(HOME, Named(bucket_name="Films"))
+    with pytest.raises(AlreadyExistsError, match="'Films' already exists") as taken:
+        await named.add(HOME, Named(bucket_name="Films"))
+    assert taken.value.details == {"field": "bucket_name"}
+    await named.add(Scope("org_1", "ns_2"), Named(bucket_name="Films"))
+
+    # The value names another unique field, so that only the constraint can say which one it is.
+    await things.add(BUCKET, Thing(idempotency_key="unique_value"))
+    with pytest.raises(AlreadyExistsError) as taken:
+        await things.add(BUCKET, Thing(idempotency_key="unique_value"))
+    assert taken.value.details == {"field": "idempotency_key"}
+    await things.add(HOME.within("bkt_2"), Thing(idempotency_key="unique_value"))
+    assert await things.count(HOME) == 2
+
+
+async def test_of_several_records_all_are_added_or_none(things: SqlRepository[Thing]) -> None:
+    fresh = [Thing(unique_value="a"), Thing(unique_value="b"), Thing(unique_value="a")]
+    with pytest.raises(AlreadyExistsError):
+        await things.add(BUCKET, *fresh)
+    assert await things.count(HOME) == 0
+
+
+async def test_put_takes_the_place_of_the_same_ids(things: SqlRepository[Thing]) -> None:
+    first, second = Thing(count=1), Thing(count=1)
+    await things.add(BUCKET, first, second)
+    await things.put(BUCKET, first.model_copy(update={"count": 2}), Thing(count=3))
+    page = await things.list_page(BUCKET, PageRequest())
+    assert [one.count for one in page.items] == [2, 1, 3]
+
+
+async def test_update_writes_back_whole_and_not_what_is_gone(things: SqlRepository[Thing]) -> None:
+    made = Thing.model_validate({"title": "old", "unique_value": "a", "status": "DRAFT"})
+    await things.add(BUCKET, made)
+    await things.update(HOME, Thing(object_id=made.object_id, unique_value="b", created_at=made.created_at))
+    found = await things.get(HOME, made.object_id)
+    assert (found.model_extra, found.unique_value, found.status) == ({}, "b", None)
+    assert await things.first(HOME, equals("unique_value", "b")) == found
+    with pytest.raises(NotFoundError):
+        await things.update(HOME, made, Thing())
+    assert (await things.get(HOME, made.object_id)).unique_value == "b"
+
+
+async def test_patch_sets_fields_at_the_root_and_null_empties_them(things: SqlRepository[Thing]) -> None:
+    made = [
+        Thing.model_validate({"title": "t", "inner": {"a": 1, "b": 2}, "error": "e", "status": "FAILED"})
+        for _ in range(3)
+    ]
+    await things.add(BUCKET, *made)
+    changed = [made[0].object_id, made[2].object_id, "obj_gone"]
+    await things.patch(
+        HOME, changed, {"inner": {"a": {"deep": [1]}}, "status": "COMPLETED", "error": None, "ünï": "x"}
+    )
+    for one in (made[0], made[2]):
+        found = await things.get(HOME, one.object_id)
+        assert found.model_extra == {"title": "t", "inner": {"a": {"deep": [1]}}, "ünï": "x"}
+        assert found.status == "COMPLETED"
+    assert await things.get(HOME, made[1].object_id) == made[1]
+    assert await things.count_by(HOME, "status") == {"COMPLETED": 2, "FAILED": 1}
+    assert await every(things, parse_filter({"field": "error", "operator": "exists", "value": True})) == {
+        made[1].object_id
+    }
+
+
+async def test_a_page_says_what_follows_and_how_many_there_are(things: SqlRepository[Thing]) -> None:
+    made = [Thing(count=number) for number in range(25)]
+    await things.add(BUCKET, *made)
+    for sort in (None, Sort(field="count"), Sort(field="created_at", direction="desc")):
+        seen: list[int] = []
+        cursor: str | None = None
+        while True:
+            page = await things.list_page(
+                BUCKET, PageRequest(limit=10, cursor=cursor, include_total=True), sort=sort
+            )
+            assert page.total == 25
+            seen += [one.count for one in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        descending = sort is not None and sort.direction == "desc"
+        assert seen == sorted(range(25), reverse=descending)
+    page = await things.list_page(BUCKET, PageRequest(limit=5, offset=20))
+    assert [one.count for one in page.items] == [20, 21, 22, 23, 24]
+    assert page.next_cursor is None
+
+
+async def test_names_are_ordered_by_code_point(named: SqlRepository[Named]) -> None:
+    names = ["b", "B", "a", "é", "Z", "_x", "a b", "ab"]
+    await named.add(HOME, *(Named(bucket_name=name) for name in names))
+    page = await named.list_page(HOME, PageRequest(limit=20), sort=Sort(field="bucket_name"))
+    assert [one.bucket_name for one in page.items] == sorted(names)
+    page = await named.list_page(
+        HOME, PageRequest(limit=20), sort=Sort(field="bucket_name", direction="desc")
+    )
+    assert [one.bucket_name for one in page.items] == sorted(names, reverse=True)
+
+
+async def test_fields_of_the_body_are_ordered_too(things: SqlRepository[Thing]) -> None:
+    values: Sequence[Json] = ["b", 10, "B", 9.5, None, True, "é", -1]
+    await things.add(BUCKET, *(Thing.model_validate({"value": value}) for value in values))
+    page = await things.list_page(BUCKET, PageRequest(limit=20), sort=Sort(field="value"))
+    found = [(one.model_extra or {}).get("value") for one in page.items]
+    assert found == [-1, 9.5, 10, "B", "b", "é", True, None]
+
+
+async def test_search_looks_into_fields_without_case(
+    things: SqlRepository[Thing], named: SqlRepository[Named]
+) -> None:
+    await named.add(
+        HOME,
+        Named(bucket_id="bkt_a", bucket_name="Films", note="Of 100% Gold"),
+        Named(bucket_id="bkt_b", bucket_name="Songs_1"),
+    )
+    for text, expected in (
+        ("film", ["Films"]),
+        ("100%", ["Films"]),
+        ("s_1", ["Songs_1"]),
+        ("*1", ["Songs_1"]),
+        ("GOLD", ["Films"]),
+        ("i_ms", []),
+    ):
+        page = await named.list_page(HOME, PageRequest(), search=text)
+        assert [one.bucket_name for one in page.items] == expected, text
+    await things.add(BUCKET, Thing.model_validate({"inner": {"name": "Grüße aus Köln"}}), Thing())
+    found = await things.list_page(BUCKET, PageRequest(include_total=True), search="GRüßE")
+    assert found.total == 1
+
+
+async def test_counts_sums_and_deletions(things: SqlRepository[Thing]) -> None:
+    await things.add(
+        BUCKET, *(Thing.model_validate({"size": n, "word": "1" * n, "status": "A" * n}) for n in range(1, 4))
+    )
+    await things.add(HOME.within("bkt_2"), Thing.model_validate({"size": 0.5}))
+    assert await things.sum(HOME, "size") == 6.5
+    assert await things.sum(HOME.within("bkt_3"), "size") == 0
+    assert await things.count_by(BUCKET, "status") == {"A": 1, "AA": 1, "AAA": 1}
+    assert await things.delete_all(BUCKET, Condition("size", "gte", 3)) == 1
+    assert await things.delete_all(BUCKET, Condition("word", "regex", "^11$")) == 1  # not for SQL to decide
+    kept = await things.list_page(BUCKET, PageRequest())
+    assert await things.delete(Scope("org_2"), kept.items[0].object_id) == 0
+    assert await things.delete(HOME, kept.items[0].object_id, "obj_gone") == 1
+    assert await things.count(HOME) == 1
+
+
+async def test_a_namespace_goes_with_all_its_records(
+    records: SqlRecordStore, things: SqlRepository[Thing], named: SqlRepository[Named]
+) -> None:
+    elsewhere = Scope("org_1", "ns_2")
+    for scope in (HOME, elsewhere):
+        await things.add(scope.within("b"), Thing())
+        await named.add(scope, Named(bucket_name="Films"))
+    await records.delete_namespace(HOME)
+    assert [await things.count(one) for one in (HOME, elsewhere)] == [0, 1]
+    assert await named.find(HOME, "Films") is None
+    assert await named.find(elsewhere, "Films") is not None
+
+
+async def test_a_transaction_is_kept_whole_or_not_at_all(
+    records: SqlRecordStore, things: SqlRepository[Thing], named: SqlRepository[Named]
+) -> None:
+    class Broken(Exception):
+        pass
+
+    with pytest.raises(Broken):
+        async with records.transaction(HOME):
+            await things.add(BUCKET, Thing())
+            async with records.transaction(HOME):
+                await named.add(HOME, Named(bucket_name="Films"))
+            assert await things.count(HOME) == 1
+            assert await named.find(HOME, "Films") is not None
+            raise Broken
+    assert await things.count(HOME) == 0
+    assert await named.find(HOME, "Films") is None
+
+
+async def test_what_is_read_is_what_was_written(things: SqlRepository[Thing]) -> None:
+    body: JsonObject = {
+        "text": 'a "quoted" \\u0000 \\ line\nwith \t tabs and \x7f',
+        "numbers": [0, -1, 1.0, 0.1, 1e300, 5e-324, 2**53 + 1, 123456789.123456789, 1.5e15],
+        "nested": {"": {"a.b": [[], {}, [None, False]]}, "ключ": "値"},
+    }
+    made = Thing.model_validate(body)
+    await things.add(BUCKET, made)
+    found = (await things.get(HOME, made.object_id)).model_extra
+    assert found == body
+    assert found is not None
+    assert [type(one) for one in found["numbers"]][:4] == [int, int, float, float]
+
+
+@pytest.fixture
+async def filtered(things: SqlRepository[Thing]) -> AsyncIterator[SqlRepository[Thing]]:
+    """The records of the filter cases, and many others in another namespace."""
+    rows = [Thing.model_validate({"object_id": key, **record}) for key, record in RECORDS.items()]
+    await things.add(BUCKET, *rows)
+    yield things
+
+
+async def test_a_repository_finds_what_the_table_says(filtered: SqlRepository[Thing]) -> None:
+    wrong = {}
+    for case in CASES:
+        if "created_at" in str(case.raw):  # a repository's records all have one
+            continue
+        found = await every(filtered, parse_filter(case.raw))
+        if found != case.finds:
+            wrong[case.name] = found ^ case.finds
+    assert not wrong
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_repository_agrees_with_the_predicate_on_random_filters(
+    seed: int, things: SqlRepository[Thing]
+) -> None:
+    choose = random.Random(seed)
+    rows = {f"r{number}": random_record(choose) for number in range(40)}
+    await things.add(BUCKET, *(Thing.model_validate({"object_id": key, **row}) for key, row in rows.items()))
+    for _ in range(80):
+        where = random_filter(choose)
+        expected = {key for key, row in rows.items() if matches(where, row)}
+        assert await every(things, where) == expected, where
+
+
+async def test_equality_is_answered_by_the_index(empty_postgres_url: str) -> None:
+    """PostgreSQL finds a few of many by fields that clients made up, without reading the others."""
+    store = await SqlRecordStore.open(empty_postgres_url)
+    things = store.repository(THINGS)
+    for start in range(0, 4000, 1000):
+        rows = [
+            {"title": f"Title {n}", "year": n, "meta": [{"colour": f"c{n}"}], "price": n / 7}
+            for n in range(start, start + 1000)
+        ]
+        await things.add(BUCKET, *(Thing.model_validate(row) for row in rows))
+    async with store.database.engine.connect() as connection:
+        await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(
+            sa.text("VACUUM ANALYZE objects")
+        )
+    wheres: Mapping[str, Json] = {
+        "text without case": {"field": "title", "operator": "eq", "value": "TITLE 1234"},
+        "a number": {"field": "year", "operator": "eq", "value": 1234.0},
+        "a fraction": {"field": "price", "operator": "eq", "value": 1234 / 7},
+        "through a list": {"field": "meta.colour", "operator": "in", "value": ["c1234", "none"]},
+    }
+    for name, raw in wheres.items():
+        where = parse_filter(raw)
+        assert len(await every(things, where)) == 1, name
+        condition, _ = things._split(where)
+        query = sa.select(things._table.c.seq).where(condition)
+        text = str(query.compile(store.database.engine, compile_kwargs={"literal_binds": True}))
+        async with store.database.reading() as connection:
+            plan = (await connection.exec_driver_sql(f"EXPLAIN {text.replace('%', '%%')}")).scalars().all()
+        assert any("ix_objects_terms" in line for line in plan), (name, plan)
+    await store.close()
+
+
+async def test_a_character_that_postgresql_cannot_hold_is_shown_by_its_symbol(
+    empty_postgres_url: str,
+) -> None:
+    """It comes with the messages of other people's libraries; requests that hold it are refused."""
+    store = await SqlRecordStore.open(empty_postgres_url)
+    things = store.repository(THINGS)
+    made = Thing.model_validate({"error": "\0 and \\u0000 and \\\0"})
+    await things.add(BUCKET, made)
+    assert (await things.get(HOME, made.object_id)).model_extra == {"error": "␀ and \\u0000 and \\␀"}
+    await store.close()
+
+
+async def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'lamina\[postgres\]'"):
+        await SqlRecordStore.open("postgresql+psycopg://127.0.0.1/lamina")
+
+
+# Two processes on one database
+
+
+@pytest.fixture
+async def pair(empty_postgres_url: str) -> AsyncIterator[tuple[SqlRecordStore, SqlRecordStore]]:
+    """Two stores that open one new database at the same time, as two processes do."""
+    stores = await asyncio.gather(*(SqlRecordStore.open(empty_postgres_url, 8) for _ in range(2)))
+    yield stores[0], stores[1]
+    for store in stores:
+        await store.close()
+
+
+Pair = tuple[SqlRecordStore, SqlRecordStore]
+
+
+async def test_one_of_two_processes_gets_a_name(pair: Pair) -> None:
+    async def attempt(store: SqlRecordStore, number: int) -> bool:
+        try:
+            await store.repository(NAMED).add(HOME, Named(bucket_name=f"name {number}"))
+        except AlreadyExistsError:
+            return False
+        return True
+
+    made = await asyncio.gather(*(attempt(store, number) for number in range(30) for store in pair))
+    assert sum(made) == 30
+    assert await pair[0].repository(NAMED).count(HOME) == 30
+
+
+async def test_changes_of_two_processes_all_count(pair: Pair) -> None:
+    made = Thing()
+    await pair[0].repository(THINGS).add(BUCKET, made)
+
+    def more(thing: Thing) -> Thing:
+        return thing.model_copy(update={"count": thing.count + 1})
+
+    await asyncio.gather(
+        *(one.repository(THINGS).change(HOME, made.object_id, more) for one in pair for _ in range(40))
+    )
+    assert (await pair[0].repository(THINGS).get(HOME, made.object_id)).count == 80
+
+
+async def test_what_a_transaction_has_read_holds_until_it_writes(pair: Pair) -> None:
+    """A submission that finds a draft, in two processes at once: one succeeds."""
+    made = [Thing(status="DRAFT") for _ in range(20)]
+    await pair[0].repository(THINGS).add(BUCKET, *made)
+
+    async def submit(store: SqlRecordStore, object_id: str) -> bool:
+        things = store.repository(THINGS)
+        async with store.transaction(HOME):
+            if (await things.get(HOME, object_id)).status != "DRAFT":
+                return False
+            await asyncio.sleep(0.001)
+            await things.patch(HOME, [object_id], {"status": "PENDING"})
+            return True
+
+    answers = await asyncio.gather(
+        *(submit(store, one.object_id) for one in made for store in pair for _ in range(2))
+    )
+    assert sum(answers) == len(made)
+
+
+async def test_a_process_reads_what_the_other_wrote(pair: Pair) -> None:
+    """Also what one process keeps in memory when it is alone."""
+    here, there = (store.repository(NAMED) for store in pair)
+    made = Named(bucket_name="Films")
+    await here.add(HOME, made)
+    for note in ("one", "two"):
+        assert await there.get(HOME, "Films") == made
+        made = made.model_copy(update={"note": note})
+        await here.update(HOME, made)
+    await here.delete(HOME, made.bucket_id)
+    assert await there.find(HOME, "Films") is None
+
+
+async def test_patches_of_the_same_records_do_not_meet_crosswise(pair: Pair) -> None:
+    made = [Thing() for _ in range(1000)]  # several statements each
+    await pair[0].repository(THINGS).add(BUCKET, *made)
+    ids = [one.object_id for one in made]
+
+    async def patch(store: SqlRecordStore, seed: int) -> None:
+        mixed = random.Random(seed).sample(ids, len(ids))
+        await store.repository(THINGS).patch(HOME, mixed, {"status": f"S{seed}"})
+
+    await asyncio.gather(*(patch(store, seed) for seed in range(6) for store in pair))
+    assert sum((await pair[0].repository(THINGS).count_by(HOME, "status")).values()) == 1000
+
+
+async def test_readers_are_answered_while_writers_wait_for_each_other(pair: Pair) -> None:
+    here, there = pair
+    things = here.repository(THINGS)
+    await things.add(BUCKET, Thing())
+    waiting = []
+    async with there.transaction(HOME):
+
+        async def write() -> None:
+            async with here.transaction(HOME):
+                await things.add(BUCKET, Thing())
+
+        waiting = [asyncio.create_task(write()) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        assert await asyncio.wait_for(things.count(HOME), 2) == 1
+    await asyncio.gather(*waiting)
+    assert await things.count(HOME) == 21
+
+
+# What can be wrong with a database
+
+
+async def test_a_newer_database_is_refused(records_url: str) -> None:
+    store = await SqlRecordStore.open(records_url)
+    async with store.database.writing() as connection:
+        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    await store.close()
+    with pytest.raises(UnavailableError, match=r"revision '9999'.*newer"):
+        await SqlRecordStore.open(records_url)

@@ -1,0 +1,167 @@
+"""Copying an installation's stores: cut off, gone on with, and proven to be the same."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lamina.core.errors import UnavailableError
+from lamina.core.scope import EVERYWHERE, Scope
+from lamina.core.settings import Settings
+from lamina.core.statuses import Status
+from lamina.platform.tasks import TASKS, Task, TaskType
+from lamina.stores.blobs.folder import FolderBlobStore
+from lamina.stores.records.sql import SqlRecordStore
+from lamina.stores.vectors.base import CollectionRef, Lexical, Point, VectorQuery, VectorSpec
+from lamina.stores.vectors.edge import EdgeVectorStore
+from lamina.transfer.copying import DifferenceError, Progress, Stores, TransferError, copy
+from lamina.transfer.preconditions import refuse_half_copies
+
+AT = CollectionRef("ns_1", "col_1")
+SCOPE = Scope("org_1", "ns_1")
+COUNT = 1_234
+KIND = TaskType.NAMESPACE_DELETE
+
+
+class CutOff(EdgeVectorStore):
+    """A store that fails after some writes."""
+
+    writes_left = 1_000
+
+    async def upsert(self, at: CollectionRef, points: Sequence[Point]) -> None:
+        """Write, or fail."""
+        self.writes_left -= 1
+        if self.writes_left < 0:
+            raise UnavailableError("The line is cut.")
+        await super().upsert(at, points)
+
+
+async def opened(folder: Path) -> Stores:
+    """Empty embedded stores."""
+    records = await SqlRecordStore.open(f"sqlite+aiosqlite:///{folder / 'records.sqlite'}")
+    return Stores(records, CutOff(folder / "vectors"), FolderBlobStore(folder / "blobs"))
+
+
+async def closed(stores: Stores) -> None:
+    """Let go of them."""
+    for store in (stores.records, stores.vectors, stores.blobs):
+        assert store is not None
+        await store.close()
+
+
+@pytest.fixture
+async def source(tmp_path: Path) -> AsyncIterator[Stores]:
+    """Stores with records, points and blobs."""
+    (tmp_path / "source").mkdir()
+    stores = await opened(tmp_path / "source")
+    assert stores.records
+    assert stores.vectors
+    assert stores.blobs
+    tasks = [
+        Task(
+            task_id=f"task_{n}",
+            task_type=KIND,
+            status=Status.COMPLETED,
+            error=f"√ {n}",
+        )
+        for n in range(2_100)
+    ]
+    await stores.records.repository(TASKS).add(SCOPE, *tasks)
+    await stores.vectors.create(AT, [VectorSpec("dense", 8)])
+    await stores.vectors.index(AT, "n", "integer")
+    random = np.random.default_rng(1)
+    points = [
+        Point(f"doc_{n}", {"n": n}, {"dense": random.normal(size=8).astype(np.float32)}, lexical=f"word{n}")
+        for n in range(COUNT)
+    ]
+    await stores.vectors.upsert(AT, points)
+    for n in range(5):
+        await stores.blobs.put(f"ns_1/a/{n}.bin", bytes([n]) * 1_000)
+    yield stores
+    await closed(stores)
+
+
+@pytest.fixture
+async def target(tmp_path: Path) -> AsyncIterator[Stores]:
+    """Empty stores."""
+    (tmp_path / "target").mkdir()
+    stores = await opened(tmp_path / "target")
+    yield stores
+    await closed(stores)
+
+
+def silent(part: str, more: int) -> None:
+    """Nobody is told."""
+
+
+async def test_everything_arrives(source: Stores, target: Stores, tmp_path: Path) -> None:
+    said: dict[str, int] = {}
+    progress = Progress.at(tmp_path / "p.json", "there")
+    counts = await copy(
+        source, target, ["ns_1"], progress, lambda part, more: said.update({part: said.get(part, 0) + more})
+    )
+    assert counts == {"records": 2_100, "points": COUNT, "blobs": 5}
+    assert said == {**counts, "verified": 2_100 + COUNT + 5}
+    assert target.records
+    assert target.vectors
+    repository = target.records.repository(TASKS)
+    assert (await repository.get(SCOPE, "task_7")).error == "√ 7"
+    fresh = Task(task_id="task_x", task_type=KIND, status=Status.PENDING)
+    await repository.add(SCOPE, fresh)  # numbers go on behind those that were copied
+    assert await repository.count(EVERYWHERE) == 2_101
+    hits = await target.vectors.search(AT, VectorQuery(Lexical("word77"), limit=3))
+    assert [hit.point.document_id for hit in hits] == ["doc_77"]
+    assert (await target.vectors.info(AT)).indexes["n"] == "integer"
+    with pytest.raises(TransferError, match="completed already"):
+        Progress.at(tmp_path / "p.json", "there")
+
+
+async def test_a_copy_that_was_cut_off_is_not_complete_and_goes_on(
+    source: Stores, target: Stores, tmp_path: Path
+) -> None:
+    assert isinstance(target.vectors, CutOff)
+    assert target.records
+    target.vectors.writes_left = 1
+    progress = Progress.at(tmp_path / "p.json", "there")
+    with pytest.raises(UnavailableError):
+        await copy(source, target, ["ns_1"], progress, silent)
+    assert await target.vectors.count(AT) == 500
+    with pytest.raises(TransferError, match="of a copy to there"):
+        Progress.at(tmp_path / "p.json", "elsewhere")
+    assert await target.records.repository(TASKS).count(EVERYWHERE) == 0, "records come last"
+    target.vectors.writes_left = 2
+    counts = await copy(source, target, ["ns_1"], Progress.at(tmp_path / "p.json", "there"), silent)
+    assert counts["points"] == COUNT
+
+
+async def test_what_differs_is_not_called_done(source: Stores, target: Stores, tmp_path: Path) -> None:
+    progress = Progress.at(tmp_path / "p.json", "there")
+    await copy(source, target, ["ns_1"], progress, silent)
+    assert target.vectors
+    assert target.blobs
+    assert target.records
+    await target.vectors.replace_payloads(AT, {"doc_5": {"n": -5}})
+    with pytest.raises(DifferenceError, match="doc_5"):
+        await copy(source, target, ["ns_1"], progress, silent)
+    assert not progress.complete
+    await copy(source, target, ["ns_1"], progress, silent)  # which was copied anew
+    await target.vectors.delete(AT, ["doc_6"])
+    with pytest.raises(DifferenceError, match="1,234 points and its copy 1,233"):
+        await copy(source, target, ["ns_1"], progress, silent)
+    await copy(source, target, ["ns_1"], progress, silent)
+    await target.blobs.put("ns_1/a/3.bin", b"x" * 1_000)
+    with pytest.raises(DifferenceError, match=r"3\.bin"):
+        await copy(source, target, ["ns_1"], progress, silent)
+    await target.blobs.delete("ns_1/a/3.bin")
+    await copy(source, target, ["ns_1"], progress, silent)
+    task = await target.records.repository(TASKS).get(SCOPE, "task_9")
+    await target.records.repository(TASKS).update(SCOPE, task.model_copy(update={"error": "other"}))
+    with pytest.raises(DifferenceError, match="tasks"):
+        await copy(source, target, ["ns_1"], progress, silent)
+
+
+def test_half_a_migration_is_not_served(tmp_path: Path) -> None:
+    progress = Progress(tmp_path / "migration.json", "points at http://127.0.0.1:1/, blobs at s3://b/p")
+    progress.write()
+    refuse_half_copies(Settings(data_dir=tmp_path))  # which names none of these stores
