@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import pytest
 import sqlalchemy as sa
 from pydantic import ConfigDict, Field
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from lamina.core.errors import AlreadyExistsError, MissingExtraError, NotFoundError, UnavailableError
 from lamina.core.filters import Condition, Filter, equals, parse_filter
@@ -18,6 +19,7 @@ from lamina.core.predicate import matches
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.types import Json, JsonObject
 from lamina.stores.records.base import EVERYTHING, Kind
+from lamina.stores.records.migrate import migrate
 from lamina.stores.records.repository import SqlRepository
 from lamina.stores.records.sql import SqlRecordStore
 from tests.stores.filter_cases import CASES, RECORDS
@@ -484,3 +486,21 @@ async def test_a_newer_database_is_refused(records_url: str) -> None:
     await store.close()
     with pytest.raises(UnavailableError, match=r"revision '9999'.*newer"):
         await SqlRecordStore.open(records_url)
+
+
+async def test_a_start_that_dies_among_the_migrations_leaves_nothing_behind(
+    records_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(connection: sa.Connection) -> None:
+        migrate(connection)
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lamina.stores.records.database.migrate", dies)
+        with pytest.raises(SystemExit):
+            await SqlRecordStore.open(records_url)
+    engine = create_async_engine(records_url)
+    async with engine.connect() as connection:
+        assert not await connection.run_sync(lambda opened: sa.inspect(opened).get_table_names())
+    await engine.dispose()
+    await (await SqlRecordStore.open(records_url)).close()

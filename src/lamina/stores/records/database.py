@@ -76,8 +76,12 @@ class Database:
         try:
             with _opening(database.engine.url):
                 async with database.engine.begin() as connection:
-                    if database.is_postgresql:  # another process may be starting as well
-                        await connection.execute(_lock(lock_key("migrations")))
+                    # All tables or none, and by one process: another may be starting as well.
+                    await connection.execute(
+                        _lock(lock_key("migrations"))
+                        if database.is_postgresql
+                        else sa.text("BEGIN IMMEDIATE")  # SQLite's driver begins none for a CREATE TABLE
+                    )
                     await connection.run_sync(migrate)
         except UnavailableError:
             await database.close()
