@@ -18,6 +18,7 @@ from lamina.extractors.audio_fingerprint_extractor.landmarks import (
     landmarks,
     match,
 )
+from lamina.extractors.audio_fingerprint_extractor.parameters import AudioFingerprintExtractorParameters
 from lamina.extractors.base import BlobValue, Part, PartialExtractionError, Source
 from lamina.inference.packages import PackageFile
 from lamina.inference.registry import Models, ModelSettings
@@ -241,3 +242,8 @@ def _searched(api: httpx.Client, collection_id: str, words: str) -> list[dict[st
     }
     found: list[dict[str, Any]] = ok(api.post("/v1/retrievers/execute", json=body))["documents"]
     return found
+
+
+def test_it_names_the_models_that_it_works_with(models: Models) -> None:
+    uses = EXTRACTOR.uses(AudioFingerprintExtractorParameters(), models)
+    assert set(uses) == {TIMBRE, VOICE, models.default("detect_speech")}

@@ -11,6 +11,7 @@ from lamina.inference.registry import Models, ModelSettings
 from tests.media import MODELS_DIR, located
 from tests.media.pages import LETTER, PROTECTED, SMALL_TABLE
 from tests.media.photos import PHOTOS
+from tests.pdfs import Line, Sheet, written
 
 MODEL = "read_minilm_tokens_v1"
 
@@ -79,3 +80,12 @@ def test_what_cannot_be_opened_fails_with_a_reason(models: Models) -> None:
     assert isinstance(whole, list) and whole[0].blobs == []
     assert isinstance(protected, ExtractionError) and "password" in protected.message
     assert isinstance(half, PartialExtractionError) and len(half.parts) == 1
+
+
+def test_pages_after_a_bad_one_are_kept(models: Models) -> None:
+    good, bad = Sheet([Line("A page", 100, 100)]), Sheet(size=(1_000_000, 1_000_000))
+    made = EXTRACTOR(EXTRACTOR.validate_parameters({}, models), models)
+    pages = BlobValue(written([good, bad, good]), "application/pdf")
+    (found,) = made.extract([Source("a", {"image": pages})])
+    assert isinstance(found, PartialExtractionError) and "page 2" in found.message
+    assert [part.fields["page_number"] for part in found.parts] == [1, 3]

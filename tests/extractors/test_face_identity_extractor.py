@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lamina.core.errors import ExtractionError
-from lamina.extractors.base import BlobValue, InputValue, Part, Source
+from lamina.extractors.base import BlobValue, InputValue, Part, PartialExtractionError, Source
 from lamina.extractors.face_identity_extractor import EXTRACTOR
 from lamina.extractors.face_identity_extractor.extractor import FaceIdentityExtractor
+from lamina.extractors.face_identity_extractor.parameters import FaceIdentityExtractorParameters
 from lamina.inference.faces import similarity
 from lamina.inference.packages import PackageFile
 from lamina.inference.registry import Models, ModelSettings
 from tests.media import MODELS_DIR, located
 from tests.media.faces import ANOTHER, ONE_PERSON
+from tests.pdfs import pdf_file
 
 VECTOR = "sface_2021dec_v1"
 SAME_PERSON = 0.363
@@ -148,3 +150,32 @@ def test_the_nearest_similarity_turns_scales_and_shifts() -> None:
     turned = points @ np.array([[0, 3], [-3, 0]], np.float32) + np.array([5, 7], np.float32)
     found = similarity(points, turned)
     assert np.allclose(points @ found[:, :2].T + found[:, 2], turned, atol=1e-4)
+
+
+def test_faces_after_a_bad_picture_or_page_are_kept(models: Models) -> None:
+    scanned = scan(Image.open(located(ONE_PERSON[0])).convert("RGB"))
+    inputs = {"image": [BlobValue(b"none", "image/jpeg"), photo(ONE_PERSON[0])], "pdf": scanned}
+    (found,) = made(models).extract([Source("a", cast("Any", inputs))])
+    assert isinstance(found, PartialExtractionError)
+    assert "not an image" in found.message and "page 1" in found.message
+    assert [part.fields.get("page_number") for part in found.parts] == [None, 2]
+
+
+def scan(picture: Image.Image) -> BlobValue:
+    """A PDF with a page that is too large, and one that shows a picture."""
+    bodies = [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Count 2 /Kids [3 0 R 4 0 R] >>"]
+    bodies.append(b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 900000 900000] >>")
+    shown = b"/Resources << /XObject << /I 5 0 R >> >> /Contents 6 0 R"
+    bodies.append(b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 400] " + shown + b" >>")
+    data = jpeg(picture.resize((800, 800))).data
+    head = "/Type /XObject /Subtype /Image /Width 800 /Height 800 /ColorSpace /DeviceRGB /BitsPerComponent 8"
+    bodies.append(f"<< {head} /Filter /DCTDecode /Length {len(data)} >>\nstream\n".encode() + data)
+    bodies[-1] += b"\nendstream"
+    drawn = b"400 0 0 400 0 0 cm /I Do"
+    bodies.append(b"<< /Length %d >>\nstream\n" % len(drawn) + drawn + b"\nendstream")
+    return BlobValue(pdf_file(bodies), "application/pdf")
+
+
+def test_it_names_the_models_that_it_works_with(models: Models) -> None:
+    uses = EXTRACTOR.uses(FaceIdentityExtractorParameters(), models)
+    assert set(uses) == {models.default("find_faces"), VECTOR}

@@ -14,6 +14,7 @@ from lamina.extractors.image_extractor import EXTRACTOR, pages
 from lamina.inference.registry import Models, ModelSettings
 from tests.media import MODELS_DIR, located
 from tests.media.photos import PHOTOS
+from tests.pdfs import Line, Sheet, written
 from tests.unit.test_image_models import two_towers
 
 BY_WORDS, BY_LIKENESS = "conse_mobilenet_v3_minilm_v1", "tinyvit_5m_in22k_v1"
@@ -181,6 +182,16 @@ def test_a_good_file_beside_a_broken_one_is_kept(extract: Any) -> None:
     outcome = extract(photo("coffee"), BlobValue(b"no picture", "image/png"))
     assert isinstance(outcome, PartialExtractionError)
     assert [part.position for part in outcome.parts] == ["0"]
+
+
+def test_what_comes_after_a_bad_page_or_file_is_kept(extract: Any) -> None:
+    good, bad = Sheet([Line("A page", 100, 100)]), Sheet(size=(1_000_000, 1_000_000))
+    pages_of_both = BlobValue(written([good, bad, good, bad]), "application/pdf")
+    found = extract(pages_of_both, BlobValue(b"no picture", "image/png"), photo("coffee"))
+    assert isinstance(found, PartialExtractionError)
+    assert [part.position for part in found.parts] == ["0.1", "0.3", "2"]
+    assert found.message.index("page 2") < found.message.index("page 4") < found.message.index("not an image")
+    assert found.details["page"] == 2
 
 
 def test_a_pdf_of_too_many_pages_gives_the_first_ones(extract: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ bombs.
 
 import ctypes
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import numpy as np
 import pypdfium2
@@ -24,6 +24,8 @@ from lamina.inference.base import Image
 from lamina.media.images import MAX_PIXELS
 from lamina.media.pdf_drawings import Drawings, drawings_of
 from lamina.media.pdf_words import Affine, Word, words_of
+
+T = TypeVar("T")
 
 MAX_PAGES: Final = 2_000
 """Pages of a file; what has more is refused as a whole."""
@@ -166,6 +168,17 @@ class Pdf:
                     page=number,
                 ) from error
         return Page(page, number, self._name)
+
+    def each_page(self, look: Callable[[Page], T], most: int = MAX_PAGES) -> Iterator[T | ExtractionError]:
+        """What `look` makes of each of the first `most` pages; a page's error in the place of a bad one."""
+        for number in range(1, min(self.page_count, most) + 1):
+            made: T | ExtractionError
+            try:
+                with self.page(number) as page:
+                    made = look(page)
+            except ExtractionError as error:
+                made = error
+            yield made
 
     def metadata(self) -> dict[str, str]:
         """What the file says of itself: `title`, `author`, `subject`, `creationdate` …, as far as it does."""

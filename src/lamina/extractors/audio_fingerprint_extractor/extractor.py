@@ -14,10 +14,10 @@ from lamina.extractors.base import (
     InputValue,
     Part,
     PartBlob,
-    PartialExtractionError,
     Source,
     VectorOutput,
 )
+from lamina.extractors.outcomes import outcome
 from lamina.inference.registry import Models
 from lamina.media.audio import playable
 
@@ -63,6 +63,11 @@ class AudioFingerprintExtractor(Extractor):
         ]
 
     @classmethod
+    def uses(cls, parameters: ExtractorParameters, models: Models) -> Sequence[str]:
+        """The models of its vectors, and the one that hears where somebody speaks."""
+        return [*super().uses(parameters, models), models.default("detect_speech")]
+
+    @classmethod
     def output_schema(cls, parameters: ExtractorParameters) -> dict[str, JsonObject]:
         """Where the segment lies, how loud it is, whether somebody speaks, and its landmarks."""
         return {
@@ -85,6 +90,7 @@ class AudioFingerprintExtractor(Extractor):
         several = isinstance(given, list | tuple)
         values: Sequence[InputValue] = given if several else [given]  # type: ignore[assignment, list-item]
         parts: list[Part] = []
+        failure: ExtractionError | None = None
         try:
             for place, value in enumerate(_sounds(values)):
                 found, error = segments(value, INPUT, self._given, self.models)
@@ -93,10 +99,8 @@ class AudioFingerprintExtractor(Extractor):
                 if error is not None:
                     raise error
         except ExtractionError as error:
-            if not parts:
-                return error
-            return PartialExtractionError(error.message, parts=parts, code=error.code, **error.details)
-        return parts
+            failure = error
+        return outcome(parts, failure)
 
     def _part(self, blob: BlobValue, segment: Segment, count: int, prefix: str) -> Part:
         return Part(

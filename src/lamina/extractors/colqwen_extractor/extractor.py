@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from functools import partial
+from typing import ClassVar, Final, cast
 
 from lamina.core.errors import ExtractionError
 from lamina.core.types import JsonObject
@@ -14,15 +15,15 @@ from lamina.extractors.base import (
     Modality,
     Part,
     PartBlob,
-    PartialExtractionError,
     Source,
     VectorOutput,
 )
 from lamina.extractors.colqwen_extractor.parameters import ColqwenExtractorParameters
+from lamina.extractors.outcomes import joined, outcome
 from lamina.inference.base import Image
 from lamina.inference.registry import Models
 from lamina.media.images import read_image, thumbnail
-from lamina.media.pdf import is_pdf, open_pdf
+from lamina.media.pdf import Page, is_pdf, open_pdf
 
 INPUT: Final = "image"
 
@@ -84,14 +85,13 @@ class ColqwenExtractor(Extractor):
 
     def _outcome(self, source: Source) -> list[Part] | ExtractionError:
         parts: list[Part] = []
-        try:
-            for sight in _sights(source.inputs.get(INPUT)):
+        errors: list[ExtractionError] = []
+        for sight in _sights(source.inputs.get(INPUT)):
+            if isinstance(sight, ExtractionError):
+                errors.append(sight)
+            else:
                 parts.append(self._part(sight))
-        except ExtractionError as error:
-            if not parts:
-                return error
-            return PartialExtractionError(error.message, parts=parts, code=error.code, **error.details)
-        return parts
+        return outcome(parts, joined(errors))
 
     def _part(self, sight: _Sight) -> Part:
         model = self.models.default("embed_image_tokens")
@@ -110,37 +110,41 @@ class ColqwenExtractor(Extractor):
         )
 
 
-def _sights(given: InputValue | Sequence[InputValue]) -> Iterator[_Sight]:
-    """The pictures and pages of an input, decoded when they are asked for. Raises `ExtractionError`."""
-    values = list(given) if isinstance(given, list | tuple) else [given]
-    values = [value for value in values if value is not None and value != ""]
+def _sights(given: InputValue | Sequence[InputValue]) -> Iterator[_Sight | ExtractionError]:
+    """The pictures and pages of an input, decoded when they are asked for; errors in place of bad ones."""
+    several = cast("Sequence[InputValue]", given if isinstance(given, list | tuple) else [given])
+    values = [value for value in several if value is not None and value != ""]
     if not values:
-        raise ExtractionError(f"Input '{INPUT}' holds no picture.", code="empty_input", input=INPUT)
+        yield ExtractionError(f"Input '{INPUT}' holds no picture.", code="empty_input", input=INPUT)
     for index, value in enumerate(values):
-        if not isinstance(value, BlobValue):
-            raise ExtractionError(
-                f"Input '{INPUT}' is {type(value).__name__}; accepted are files of images and PDFs.",
-                code="wrong_type",
-                input=INPUT,
-            )
-        if value.size == 0:
-            raise ExtractionError(f"Input '{INPUT}' is an empty file.", code="empty_input", input=INPUT)
-        if value.mime_type == "application/pdf" or is_pdf(value.content):
-            yield from _pages(value, index)
-        else:
-            with value.open() as file:
-                picture = read_image(file, name=INPUT)
-            size: JsonObject = {"width": picture.width, "height": picture.height}
-            yield _Sight(str(index), picture.pixels, "image", size)
+        try:
+            yield from _of_value(value, index)
+        except ExtractionError as error:
+            yield error
 
 
-def _pages(value: BlobValue, index: int) -> Iterator[_Sight]:
-    with open_pdf(value.content, INPUT) as pdf:
-        for number in range(1, pdf.page_count + 1):
-            with pdf.page(number) as page:
-                fields: JsonObject = {"width": page.width, "height": page.height, "page_number": number}
-                pixels = page.render(PAGE_DPI)
-            yield _Sight(f"{index}.{number}", pixels, "pdf", fields)
+def _of_value(value: InputValue, index: int) -> Iterator[_Sight | ExtractionError]:
+    if not isinstance(value, BlobValue):
+        raise ExtractionError(
+            f"Input '{INPUT}' is {type(value).__name__}; accepted are files of images and PDFs.",
+            code="wrong_type",
+            input=INPUT,
+        )
+    if value.size == 0:
+        raise ExtractionError(f"Input '{INPUT}' is an empty file.", code="empty_input", input=INPUT)
+    if value.mime_type == "application/pdf" or is_pdf(value.content):
+        with open_pdf(value.content, INPUT) as pdf:
+            yield from pdf.each_page(partial(_of_page, index))
+    else:
+        with value.open() as file:
+            picture = read_image(file, name=INPUT)
+        size: JsonObject = {"width": picture.width, "height": picture.height}
+        yield _Sight(str(index), picture.pixels, "image", size)
+
+
+def _of_page(index: int, page: Page) -> _Sight:
+    fields: JsonObject = {"width": page.width, "height": page.height, "page_number": page.number}
+    return _Sight(f"{index}.{page.number}", page.render(PAGE_DPI), "pdf", fields)
 
 
 def _field(kind: str, description: str) -> JsonObject:

@@ -12,7 +12,6 @@ from lamina.extractors.base import (
     ExtractorParameters,
     InputValue,
     Part,
-    PartialExtractionError,
     Source,
     VectorOutput,
 )
@@ -21,6 +20,7 @@ from lamina.extractors.course_content_extractor.lectures import Lectures
 from lamina.extractors.course_content_extractor.pages import units_of_pdf
 from lamina.extractors.course_content_extractor.parameters import CourseContentExtractorParameters
 from lamina.extractors.course_content_extractor.units import Unit, units_of_code, units_of_segment
+from lamina.extractors.outcomes import outcome
 from lamina.extractors.shaping import check_shape, shape_models, shape_parts
 from lamina.extractors.text_extractor.reading import read_text
 from lamina.extractors.text_extractor.transcripts import Segment, transcript_cues
@@ -115,11 +115,11 @@ class CourseContentExtractor(Extractor):
         taken = [self._units(source) for source in sources]
         every = [unit for units, _ in taken for unit in units]
         parts = iter(self._parts(every))
-        outcomes = [_outcome([next(parts) for _ in units], error) for units, error in taken]
+        made = [outcome([next(parts) for _ in units], error) for units, error in taken]
         return shape_parts(
             self.models,
             _summary(self._given),
-            outcomes,
+            made,
             lambda part: part.lexical,
             picture_of=lambda part: next((blob.data for blob in part.blobs), None),
         )
@@ -213,14 +213,6 @@ def _values(source: Source, keys: Sequence[str]) -> Iterator[tuple[str, str, Inp
         for number, value in enumerate(cast("Sequence[InputValue]", given if several else [given])):
             if value is not None and value != "":
                 yield key, f"{key}/{number}", value
-
-
-def _outcome(parts: list[Part], error: ExtractionError | None) -> list[Part] | ExtractionError:
-    if error is None:
-        return parts
-    if not parts:
-        return error
-    return PartialExtractionError(error.message, parts=parts, code=error.code, **error.details)
 
 
 def _summary(given: CourseContentExtractorParameters) -> _Summary:

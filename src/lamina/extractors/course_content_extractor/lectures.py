@@ -1,14 +1,14 @@
 """Segments of a lecture: those of `multimodal_extractor`, split where slides change or between subtitles."""
 
 from collections.abc import Sequence
-from typing import BinaryIO, Final
+from typing import BinaryIO, ClassVar, Final
 
 from lamina.core.errors import ExtractionError
 from lamina.extractors.course_content_extractor.parameters import CourseContentExtractorParameters
 from lamina.extractors.multimodal_extractor.parameters import MultimodalExtractorParameters
 from lamina.extractors.multimodal_extractor.segments import between, bounded, segments
 from lamina.extractors.multimodal_extractor.speech import Heard
-from lamina.extractors.multimodal_extractor.takes import Draft, Takes
+from lamina.extractors.multimodal_extractor.takes import Takes
 from lamina.extractors.text_extractor.transcripts import Segment
 from lamina.inference.base import Span, Utterance
 from lamina.inference.registry import Models
@@ -19,7 +19,12 @@ _OF_SCENES: Final = 0.5
 
 
 class Lectures(Takes):
-    """Takes videos and recordings apart. `cues` are their subtitles, if there are any."""
+    """Takes videos and recordings apart. `cues` are their subtitles, if there are any.
+
+    Its units have no clips: those of one segment would have the same one, and `media_fragment` plays it.
+    """
+
+    clips: ClassVar[bool] = False
 
     def __init__(
         self, given: CourseContentExtractorParameters, models: Models, cues: Sequence[Segment] | None
@@ -55,16 +60,6 @@ class Lectures(Takes):
             return super()._hear(file, transcribe=False, name=name)
         spoken = [Utterance(cue.text, cue.start, cue.end) for cue in self._cues]
         return Heard(speech=[Span(cue.start, cue.end) for cue in self._cues], utterances=spoken)
-
-    def _cut(
-        self,
-        file: BinaryIO,
-        track: VideoTrack,
-        spans: Sequence[Span],
-        drafts: Sequence[Draft],
-        name: str,
-    ) -> None:
-        """No clips: units of one segment would have the same one, and `media_fragment` plays it."""
 
 
 def _as_segments(given: CourseContentExtractorParameters) -> MultimodalExtractorParameters:

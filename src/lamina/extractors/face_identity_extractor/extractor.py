@@ -14,6 +14,7 @@ from lamina.extractors.base import Extractor, ExtractorParameters, Part, PartBlo
 from lamina.extractors.face_identity_extractor.frames import Frame, Place, frames
 from lamina.extractors.face_identity_extractor.parameters import FaceIdentityExtractorParameters
 from lamina.extractors.face_identity_extractor.quality import quality
+from lamina.extractors.outcomes import joined, outcome
 from lamina.inference.base import Face, Image
 from lamina.inference.registry import Models
 from lamina.media.images import thumbnail
@@ -74,6 +75,11 @@ class FaceIdentityExtractor(Extractor):
         ]
 
     @classmethod
+    def uses(cls, parameters: ExtractorParameters, models: Models) -> Sequence[str]:
+        """The models that find faces and embed them."""
+        return [models.default("find_faces"), *super().uses(parameters, models)]
+
+    @classmethod
     def output_schema(cls, parameters: ExtractorParameters) -> dict[str, JsonObject]:
         """What is known of the face, or in `per_image` of all faces of a picture."""
         given = _own(parameters)
@@ -100,26 +106,32 @@ class FaceIdentityExtractor(Extractor):
         }
 
     def extract(self, sources: Sequence[Source]) -> Sequence[list[Part] | ExtractionError]:
-        """The faces of each source. A source without any gives no documents."""
+        """The faces of each source, which may have none.
+
+        A source of which only a part can be read fails with the documents of that part.
+        """
         return [self._one(source) for source in sources]
 
     def _one(self, source: Source) -> list[Part] | ExtractionError:
         given = self._given
-        try:
-            pictures = frames(
-                source,
-                _SIDES[given.detection_model],
-                given.video_sampling_fps or 1.0,
-                float(given.max_video_length),
-            )
-            found = [one for count, frame in enumerate(pictures) for one in self._faces(frame, count)]
-        except ExtractionError as error:
-            return error
+        pictures = frames(
+            source,
+            _SIDES[given.detection_model],
+            given.video_sampling_fps or 1.0,
+            float(given.max_video_length),
+        )
+        found: list[_Found] = []
+        errors: list[ExtractionError] = []
+        for count, frame in enumerate(pictures):
+            if isinstance(frame, ExtractionError):
+                errors.append(frame)
+            else:
+                found += self._faces(frame, count)
         if given.output_mode == "per_image":
-            return self._by_picture(found)
+            return outcome(self._by_picture(found), joined(errors))
         if given.video_deduplication:
             found = list(_people(found, given.video_deduplication_threshold))
-        return [self._part(one) for one in found]
+        return outcome([self._part(one) for one in found], joined(errors))
 
     def _faces(self, frame: Frame, count: int) -> Iterator[_Found]:
         given = self._given

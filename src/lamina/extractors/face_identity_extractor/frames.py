@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from lamina.core.errors import ExtractionError
-from lamina.extractors.base import BlobValue, Source
+from lamina.extractors.base import BlobValue, InputValue, Source
 from lamina.inference.base import Image
 from lamina.media.images import read_image
-from lamina.media.pdf import open_pdf
+from lamina.media.pdf import Page, open_pdf
 from lamina.media.video import even_times, frames_at, probe_video
 
 INPUTS: Final = ("image", "video", "pdf")
@@ -34,33 +34,45 @@ class Frame:
     place: Place
 
 
-def frames(source: Source, side: int, fps: float, seconds: float) -> Iterator[Frame]:
-    """Every picture of a source's inputs, one after the other.
-
-    Raises `ExtractionError` for what cannot be read.
-    """
-    given = [(name, blob) for name in INPUTS for blob in _blobs(source, name)]
-    if not given:
-        raise ExtractionError(
+def frames(source: Source, side: int, fps: float, seconds: float) -> Iterator[Frame | ExtractionError]:
+    """Every picture of a source's inputs in turn; an error in the place of what cannot be read."""
+    found = False
+    for name in INPUTS:
+        for value in _values(source, name):
+            found = True
+            try:
+                yield from _of_value(value, name, side, fps, seconds)
+            except ExtractionError as error:
+                yield error
+    if not found:
+        yield ExtractionError(
             "None of the inputs 'image', 'video' and 'pdf' holds a file.", code="empty_input", input="image"
         )
-    for name, blob in given:
-        if name == "image":
-            with blob.open() as file:
-                picture = read_image(file, side=side, name=name)
-            yield Frame(picture.pixels, Place(picture.scale))
-        elif name == "pdf":
-            yield from _pages(blob, name)
-        else:
-            yield from _video(blob, name, side, fps, seconds)
 
 
-def _pages(blob: BlobValue, name: str) -> Iterator[Frame]:
-    with open_pdf(blob.content, name) as pdf:
-        for number in range(1, min(pdf.page_count, MAX_PAGES) + 1):
-            with pdf.page(number) as page:
-                pixels = page.render(_DPI)
-                yield Frame(pixels, Place(page.width / pixels.shape[1], page_number=number))
+def _of_value(
+    value: InputValue, name: str, side: int, fps: float, seconds: float
+) -> Iterator[Frame | ExtractionError]:
+    if not isinstance(value, BlobValue):
+        raise ExtractionError(
+            f"Input '{name}' is {type(value).__name__}; face_identity_extractor takes files.",
+            code="wrong_type",
+            input=name,
+        )
+    if name == "image":
+        with value.open() as file:
+            picture = read_image(file, side=side, name=name)
+        yield Frame(picture.pixels, Place(picture.scale))
+    elif name == "pdf":
+        with open_pdf(value.content, name) as pdf:
+            yield from pdf.each_page(_of_page, MAX_PAGES)
+    else:
+        yield from _video(value, name, side, fps, seconds)
+
+
+def _of_page(page: Page) -> Frame:
+    pixels = page.render(_DPI)
+    return Frame(pixels, Place(page.width / pixels.shape[1], page_number=page.number))
 
 
 def _video(blob: BlobValue, name: str, side: int, fps: float, seconds: float) -> Iterator[Frame]:
@@ -71,17 +83,7 @@ def _video(blob: BlobValue, name: str, side: int, fps: float, seconds: float) ->
             yield Frame(frame.pixels, Place(track.width / frame.pixels.shape[1], frame.time))
 
 
-def _blobs(source: Source, name: str) -> Sequence[BlobValue]:
+def _values(source: Source, name: str) -> Sequence[InputValue]:
     value = source.inputs.get(name)
-    several = value if isinstance(value, list | tuple) else [value]
-    found = []
-    for one in several:
-        if isinstance(one, BlobValue):
-            found.append(one)
-        elif one not in (None, ""):
-            raise ExtractionError(
-                f"Input '{name}' is {type(one).__name__}; face_identity_extractor takes files.",
-                code="wrong_type",
-                input=name,
-            )
-    return found
+    several = cast("Sequence[InputValue]", value if isinstance(value, list | tuple) else [value])
+    return [one for one in several if one is not None and one != ""]

@@ -14,11 +14,11 @@ from lamina.extractors.base import (
     ExtractorParameters,
     Part,
     PartBlob,
-    PartialExtractionError,
     Source,
     VectorOutput,
 )
 from lamina.extractors.image_extractor.parameters import ImageExtractorParameters
+from lamina.extractors.outcomes import joined, outcome
 from lamina.inference.base import Capability, Image, Label, ModelCard, Vectors
 from lamina.inference.registry import Models
 
@@ -81,28 +81,26 @@ class ImageExtractor(Extractor):
         A source of which only a part can be read fails with the documents of that part.
         """
         parts: list[list[Part]] = [[] for _ in sources]
-        errors: dict[int, ExtractionError] = {}
+        errors: list[list[ExtractionError]] = [[] for _ in sources]
         every = self._looks(sources, errors)
         while batch := list(islice(every, BATCH)):
             made = self._parts([look for _, look in batch])
             for (index, _), part in zip(batch, made, strict=True):
                 parts[index].append(part)
-        return [
-            _outcome(done, errors[index]) if index in errors else done for index, done in enumerate(parts)
-        ]
+        return [outcome(done, joined(bad)) for done, bad in zip(parts, errors, strict=True)]
 
     def _looks(
-        self, sources: Sequence[Source], errors: dict[int, ExtractionError]
+        self, sources: Sequence[Source], errors: Sequence[list[ExtractionError]]
     ) -> Iterator[tuple[int, "Look"]]:
         """The pictures of all sources, each with the place of its source; notes what cannot be read."""
         from lamina.extractors.image_extractor.looks import looks
 
         for index, source in enumerate(sources):
-            try:
-                for look in looks(source.inputs.get(INPUT), INPUT):
+            for look in looks(source.inputs.get(INPUT), INPUT):
+                if isinstance(look, ExtractionError):
+                    errors[index].append(look)
+                else:
                     yield index, look
-            except ExtractionError as error:
-                errors[index] = error
 
     def _parts(self, batch: Sequence["Look"]) -> list[Part]:
         images = [look.pixels for look in batch]
@@ -163,12 +161,6 @@ def _likely(probabilities: NDArray[np.float32], names: Sequence[str]) -> list[La
         for label in first
         if probabilities[label] >= LEAST_PROBABILITY
     ]
-
-
-def _outcome(parts: Sequence[Part], error: ExtractionError) -> ExtractionError:
-    if not parts:
-        return error
-    return PartialExtractionError(error.message, parts=parts, code=error.code, **error.details)
 
 
 def _card(models: Models, capability: Capability) -> ModelCard:

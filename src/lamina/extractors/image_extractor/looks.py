@@ -34,10 +34,10 @@ class Look:
     words: list[str] = field(default_factory=list)
 
 
-def looks(given: InputValue | Sequence[InputValue], name: str) -> Iterator[Look]:
+def looks(given: InputValue | Sequence[InputValue], name: str) -> Iterator[Look | ExtractionError]:
     """The pictures of the input `name` and the pages of its PDFs, decoded when they are asked for.
 
-    Raises `ExtractionError` where a value is neither, cannot be read, or none is given.
+    An error stands in the place of what is neither or cannot be read, and of everything where none is given.
     """
     several = isinstance(given, list | tuple)
     values = cast("Sequence[InputValue]", given if several else [given])
@@ -46,12 +46,15 @@ def looks(given: InputValue | Sequence[InputValue], name: str) -> Iterator[Look]
         if value is None or value == "":
             continue
         found = True
-        yield from _of_value(value, str(index), name)
+        try:
+            yield from _of_value(value, str(index), name)
+        except ExtractionError as error:
+            yield error
     if not found:
-        raise ExtractionError(f"Input '{name}' holds no picture.", code="empty_input", input=name)
+        yield ExtractionError(f"Input '{name}' holds no picture.", code="empty_input", input=name)
 
 
-def _of_value(value: InputValue, position: str, name: str) -> Iterator[Look]:
+def _of_value(value: InputValue, position: str, name: str) -> Iterator[Look | ExtractionError]:
     if not isinstance(value, BlobValue):
         raise ExtractionError(
             f"Input '{name}' is {type(value).__name__}; image_extractor takes files of images and PDFs.",
@@ -83,8 +86,11 @@ def _of_image(value: BlobValue, position: str, name: str) -> Look:
     return Look(position, picture.pixels, "image", fields, words)
 
 
-def _of_pages(value: BlobValue, position: str, name: str) -> Iterator[Look]:
+def _of_pages(value: BlobValue, position: str, name: str) -> Iterator[Look | ExtractionError]:
     for page in render_pages(value.content, side=SIDE, name=name):
+        if isinstance(page, ExtractionError):
+            yield page
+            continue
         fields: JsonObject = {
             "width": page.width,
             "height": page.height,

@@ -7,7 +7,7 @@ from typing import Final
 
 from lamina.core.errors import ExtractionError
 from lamina.inference.base import Image
-from lamina.media.pdf import open_pdf
+from lamina.media.pdf import Page, open_pdf
 
 MAX_PAGES: Final = 500
 """Pages of one file that become documents; a file that has more fails after these."""
@@ -27,22 +27,23 @@ class RenderedPage:
     words: str
 
 
-def render_pages(content: bytes | Path, *, side: int, name: str) -> Iterator[RenderedPage]:
-    """Each page, its longer side `side` pixels, rendered when it is asked for.
+def render_pages(content: bytes | Path, *, side: int, name: str) -> Iterator[RenderedPage | ExtractionError]:
+    """Each page, its longer side `side` pixels, rendered when it is asked for; its error if it is a bad one.
 
     Raises `ExtractionError` for what `lamina.media.pdf` refuses, and after `MAX_PAGES` where there are more.
     """
+
+    def rendered(page: Page) -> RenderedPage:
+        return RenderedPage(
+            page.render(72 * side / max(page.width, page.height)),
+            page.number,
+            round(page.width, 2),
+            round(page.height, 2),
+            page.text()[:MAX_WORDS].strip(),
+        )
+
     with open_pdf(content, name) as pdf:
-        for number in range(1, min(pdf.page_count, MAX_PAGES) + 1):
-            with pdf.page(number) as page:
-                rendered = RenderedPage(
-                    page.render(72 * side / max(page.width, page.height)),
-                    number,
-                    round(page.width, 2),
-                    round(page.height, 2),
-                    page.text()[:MAX_WORDS].strip(),
-                )
-            yield rendered
+        yield from pdf.each_page(rendered, MAX_PAGES)
         if pdf.page_count > MAX_PAGES:
             raise ExtractionError(
                 f"Input '{name}' has {pdf.page_count} pages; the first {MAX_PAGES} were taken.",

@@ -11,7 +11,6 @@ from lamina.extractors.base import (
     ExtractorParameters,
     InputValue,
     Part,
-    PartialExtractionError,
     Source,
     VectorOutput,
 )
@@ -19,6 +18,7 @@ from lamina.extractors.multimodal_extractor import outputs
 from lamina.extractors.multimodal_extractor.describing import Shape
 from lamina.extractors.multimodal_extractor.parameters import MultimodalExtractorParameters
 from lamina.extractors.multimodal_extractor.takes import Draft, Takes
+from lamina.extractors.outcomes import outcome
 from lamina.extractors.shaping import check_shape, shape_fields, shape_parts
 from lamina.inference.registry import Models
 
@@ -155,13 +155,8 @@ def _given_inputs(source: Source) -> Iterator[tuple[str, str, InputValue]]:
 
 
 def _outcome(drafts: Sequence[Draft], error: ExtractionError | None) -> list[Part] | ExtractionError:
-    parts = [draft.part for draft in drafts]
-    error = error or next((draft.failure for draft in drafts if draft.failure), None)
-    if error is None:
-        return parts
-    if not parts:
-        return error
-    return PartialExtractionError(error.message, parts=parts, code=error.code, **error.details)
+    failure = error or next((draft.failure for draft in drafts if draft.failure), None)
+    return outcome([draft.part for draft in drafts], failure)
 
 
 def _own(parameters: ExtractorParameters) -> MultimodalExtractorParameters:

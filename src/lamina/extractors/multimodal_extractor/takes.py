@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, ClassVar, Final, Literal
 
 from lamina.core.errors import ExtractionError
 from lamina.extractors.base import InputValue, Part, PartBlob
@@ -54,6 +54,9 @@ class Draft:
 class Takes:
     """Takes values apart under one set of parameters, for one call."""
 
+    clips: ClassVar[bool] = True
+    """Whether segments get files of their own."""
+
     def __init__(self, given: MultimodalExtractorParameters, models: Models) -> None:
         self._given = given
         self._models = models
@@ -87,14 +90,14 @@ class Takes:
                 self._say(draft, heard, span, last=span is spans[-1])
             self._show(draft, seen, [frame.pixels for frame in frames])
             drafts.append(draft)
-        if track.key_frames:
+        if self.clips and track.key_frames:
             self._cut(file, track, spans, drafts, name)
         return drafts
 
     def _cut(
         self, file: BinaryIO, track: VideoTrack, spans: Sequence[Span], drafts: Sequence[Draft], name: str
     ) -> None:
-        """Give segments their clips, as long as there is room for them."""
+        """Give segments of a video their clips, as long as there is room for them."""
         left = CLIPS_BYTES
         for span, draft in zip(spans, drafts, strict=True):
             clip = video_clip(file, track, span.start, span.end, max_bytes=left, name=name)
@@ -112,22 +115,29 @@ class Takes:
         heard = self._hear(file, transcribe=transcribe, name=name)
         duration = heard.duration or track.duration
         drafts: list[Draft] = []
-        left = CLIPS_BYTES
         spans = self._spans(file, duration, None, has_sound=True, name=name)
-        with cutting(file, name=name) as cut_out:
-            for span in spans:
-                draft = _draft(position, len(drafts), span, "audio")
-                draft.phrase = self._say(draft, heard, span, last=span is spans[-1])
-                draft.part.lexical = draft.phrase or None
-                if left > 0:
-                    clip = cut_out(span.start, span.end)
-                    left -= len(clip.data)
-                    filename = f"segment.{clip.extension}"
-                    draft.part.blobs.append(
-                        PartBlob("audio_segment", clip.data, clip.content_type, filename, "processed")
-                    )
-                drafts.append(draft)
+        for span in spans:
+            draft = _draft(position, len(drafts), span, "audio")
+            draft.phrase = self._say(draft, heard, span, last=span is spans[-1])
+            draft.part.lexical = draft.phrase or None
+            drafts.append(draft)
+        if self.clips:
+            self._cut_sound(file, spans, drafts, name)
         return drafts
+
+    def _cut_sound(self, file: BinaryIO, spans: Sequence[Span], drafts: Sequence[Draft], name: str) -> None:
+        """Give segments of a sound their clips, as long as there is room for them."""
+        left = CLIPS_BYTES
+        with cutting(file, name=name) as cut_out:
+            for span, draft in zip(spans, drafts, strict=True):
+                if left <= 0:
+                    return
+                clip = cut_out(span.start, span.end)
+                left -= len(clip.data)
+                filename = f"segment.{clip.extension}"
+                draft.part.blobs.append(
+                    PartBlob("audio_segment", clip.data, clip.content_type, filename, "processed")
+                )
 
     def _spans(
         self, file: BinaryIO, duration: float, track: VideoTrack | None, has_sound: bool, *, name: str

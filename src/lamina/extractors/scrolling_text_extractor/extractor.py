@@ -11,10 +11,10 @@ from lamina.extractors.base import (
     ExtractorParameters,
     InputValue,
     Part,
-    PartialExtractionError,
     Source,
     VectorOutput,
 )
+from lamina.extractors.outcomes import outcome
 from lamina.extractors.scrolling_text_extractor.film import Film
 from lamina.extractors.scrolling_text_extractor.parameters import ScrollingTextExtractorParameters
 from lamina.inference.registry import Models
@@ -84,9 +84,7 @@ class ScrollingTextExtractor(Extractor):
                 parts += self._texts(str(number), value)
             except ExtractionError as error:
                 failed = failed or error
-        if failed is not None and parts:
-            return PartialExtractionError(failed.message, parts=parts, code=failed.code, **failed.details)
-        return failed or parts
+        return outcome(parts, failed)
 
     def _texts(self, position: str, value: InputValue) -> list[Part]:
         if not isinstance(value, BlobValue):

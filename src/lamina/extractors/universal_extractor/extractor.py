@@ -11,12 +11,12 @@ from lamina.extractors.base import (
     ExtractorParameters,
     InputValue,
     Part,
-    PartialExtractionError,
     Source,
     VectorOutput,
 )
 from lamina.extractors.multimodal_extractor.extractor import MultimodalExtractor
 from lamina.extractors.multimodal_extractor.parameters import MultimodalExtractorParameters
+from lamina.extractors.outcomes import outcome
 from lamina.extractors.universal_extractor.files import INPUT, Files, own
 from lamina.extractors.universal_extractor.parameters import UniversalExtractorParameters
 from lamina.inference.base import Capability
@@ -103,13 +103,9 @@ def _taken(files: Files, source: Source) -> list[Part] | ExtractionError:
         except ExtractionError as error:
             parts += getattr(error, "parts", ())
             failure = failure or error
-    if failure is not None:
-        if not parts:
-            return failure
-        return PartialExtractionError(failure.message, parts=parts, code=failure.code, **failure.details)
-    if not parts:
-        return ExtractionError(f"Input '{INPUT}' holds nothing.", code="empty_input", input=INPUT)
-    return parts
+    if not parts and failure is None:
+        failure = ExtractionError(f"Input '{INPUT}' holds nothing.", code="empty_input", input=INPUT)
+    return outcome(parts, failure)
 
 
 def values_of(source: Source, key: str) -> list[InputValue]:
