@@ -226,7 +226,7 @@ def test_what_is_not_served_yet_says_so_at_once(mp: Mixpeek) -> None:
     assert refusal.value.status == 501
     assert refusal.value.detail["error"]["type"] == "NotEnabledError"
     assert refusal.value.retryable is False
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 class Busy(BaseHTTPRequestHandler):

@@ -77,7 +77,7 @@ def test_an_idle_server_stops_at_once(server: RunningServer) -> None:
     with server:
         began = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 5.0
 
 
 def test_a_stop_during_a_batch_is_clean_and_the_batch_goes_on_after_the_restart(
@@ -89,7 +89,7 @@ def test_a_stop_during_a_batch_is_clean_and_the_batch_goes_on_after_the_restart(
             done = progress(api, task_id)
             began = time.monotonic()
             assert server.stop() == 0
-            assert time.monotonic() - began < 12.0
+            assert time.monotonic() - began < 20.0
         server.start()
         with server.client() as api:
             assert done <= progress(api, task_id), "work was lost"

@@ -299,11 +299,11 @@ def test_other_languages_are_split_and_told_apart() -> None:
     assert language_of("wing.R", "x <- 1") == "r"
     assert language_of("notes", "We meet again on Monday.") is None
     assert pieces("") == []
-    began = time.perf_counter()
+    began = time.process_time()
     assert language_of(None, "\n" * 1_000_000) is None
     assert pieces("// a\n" * 200_000)[0].start_line == 1
     assert not is_code("a(" * 10_000) and not is_code("for " + ": " * 10_000 + "x")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_what_code_looks_like_and_what_not() -> None:

