@@ -422,6 +422,66 @@ def recordings() -> Table:
     }  # fmt: skip
 
 
+def lectures() -> Table:
+    """What `course_content_extractor` is given."""
+    return {
+        "a good video": Given(kept(video.BIKES), "b.mp4", MP4, "clip", facts=some),
+        "a good letter": Given(lambda: letter(SOUGHT), "a.pdf", PDF, "page", facts=some),
+        "a good source file": Given(lambda: b"def fly():\n    return 1\n", "a.py", TEXT, "text", facts=some),
+        "ten hours of silence": Given(ten_hours, "silence.mka", "audio/x-matroska", "sound", facts=some),
+        "zero bytes": Given(lambda: b"", "zero.mp4", MP4, "clip", "empty"),
+        "half a video": Given(cut_short, "half.mkv", MKV, "clip", "truncated"),
+        "a video without its index": Given(without_index, "cut.mp4", MP4, "clip", "index is missing"),
+        "a PDF with a password": Given(kept(pages.PROTECTED), "p.pdf", PDF, "page", LOCKED),
+        "a malformed PDF": Given(kept(pages.CORRUPT), "c.pdf", PDF, "page", "damaged PDF"),
+        "a bomb of forms": Given(broken.nested_forms_bomb, "bomb.pdf", PDF, "page", "MiB of memory"),
+    }  # fmt: skip
+
+
+def credits_that_roll() -> Table:
+    """What `scrolling_text_extractor` is given."""
+    return {
+        "a good video": Given(kept(video.BIKES), "b.mp4", MP4, "clip", facts=none),
+        "zero bytes": Given(lambda: b"", "zero.mp4", MP4, "clip", "empty"),
+        "half a video": Given(cut_short, "half.mkv", MKV, "clip", "truncated"),
+        "a video without its index": Given(without_index, "cut.mp4", MP4, "clip", "index is missing"),
+        "a PNG named .mp4": Given(
+            kept(PHOTOS["chelsea"]), "cat.mp4", MP4, "clip", "no audio or video", refused=True
+        ),
+    }  # fmt: skip
+
+
+def sights() -> Table:
+    """What `colqwen_extractor` is given."""
+    return {
+        "a good photo": Given(kept(PHOTOS["chelsea"]), "cat.png", PNG, "photo", facts=one(width=451)),
+        "a good page": Given(lambda: letter(SOUGHT), "a.pdf", PDF, "page", facts=one(page_number=1)),
+        "zero bytes": Given(lambda: b"", "zero.png", PNG, "photo", "empty file"),
+        "CMYK": Given(lambda: broken.cmyk(red()), "print.jpg", JPEG, "photo", facts=one(width=300)),
+        "100 megapixels": Given(broken.hundred_megapixels, "l.jpg", JPEG, "photo", facts=one(width=12_000)),
+        "a picture bomb": Given(
+            lambda: broken.picture_bomb(60_000, 60_000), "bomb.png", PNG, "photo", "too large"
+        ),
+        "a PDF with a password": Given(kept(pages.PROTECTED), "p.pdf", PDF, "page", LOCKED),
+        "a bomb of forms": Given(broken.nested_forms_bomb, "bomb.pdf", PDF, "page", "MiB of memory"),
+    }  # fmt: skip
+
+
+def bundles() -> Table:
+    """What `gemini_multifile_extractor` is given."""
+    return {
+        "a good photo": Given(kept(PHOTOS["chelsea"]), "cat.png", PNG, "photo", facts=one(file_count=1)),
+        "a good text": Given(SOUGHT.encode, "a.txt", TEXT, "text", facts=one(file_count=1, text=SOUGHT)),
+        "zero bytes": Given(lambda: b"", "zero.png", PNG, "photo", "empty"),
+        "half a video": Given(cut_short, "half.mkv", MKV, "clip", "truncated"),
+        "a malformed PDF": Given(kept(pages.CORRUPT), "c.pdf", PDF, "page", "damaged PDF"),
+        "a ZIP bomb": Given(broken.zip_bomb, "bomb.pdf", PDF, "page", "application/zip", refused=True),
+        "bytes of nothing": Given(
+            lambda: b"\xef\xbb\xbf not UTF-8, as it says: \xff\xfe", "n.txt", TEXT, "text", "not text"
+        ),
+    }  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Reading:
     """An extractor, the properties of the bucket that each of its inputs reads, and what it is given."""
@@ -445,6 +505,15 @@ READINGS = [
     Reading("text_extractor", {"text": "text"}, words, {}),
     Reading("face_identity_extractor", {"image": "photo", "video": "clip", "pdf": "page"}, portraits, {}),
     Reading("audio_fingerprint_extractor", {"audio": ["sound", "clip"]}, recordings, {}),
+    Reading(
+        "course_content_extractor",
+        {"video": "clip", "audio": "sound", "pdf": "page", "code": "text"},
+        lectures,
+        {},
+    ),
+    Reading("scrolling_text_extractor", {"video": "clip"}, credits_that_roll, {}),
+    Reading("colqwen_extractor", {"image": ["photo", "page"]}, sights, {}),
+    Reading("gemini_multifile_extractor", {"files": ["photo", "clip", "page", "text"]}, bundles, {}),
 ]
 
 SCHEMA = {
