@@ -441,7 +441,7 @@ def lectures() -> Table:
 def credits_that_roll() -> Table:
     """What `scrolling_text_extractor` is given."""
     return {
-        "a good video": Given(kept(video.BIKES), "b.mp4", MP4, "clip", facts=none),
+        "a good video": Given(kept(video.BIKES), "b.mp4", MP4, "clip", facts=says("TAX")),
         "zero bytes": Given(lambda: b"", "zero.mp4", MP4, "clip", "empty"),
         "half a video": Given(cut_short, "half.mkv", MKV, "clip", "truncated"),
         "a video without its index": Given(without_index, "cut.mp4", MP4, "clip", "index is missing"),
