@@ -129,6 +129,7 @@ def kinds() -> list[Step]:
         Step("page_tokens", "colqwen_extractor", "image", of_photos[:4]),
         Step("whatever", "universal_extractor", "content", whatever),
         Step("several_files", "gemini_multifile_extractor", "files", [list(itertools.chain(*of_photos[:4]))]),
+        Step("lecture", "course_content_extractor", "video", [[("video", "video/mp4", spoken)]]),
         Step("moving_text", "scrolling_text_extractor", "video", [[("video", "video/mp4", spoken)]]),
     ]
 
