@@ -134,6 +134,18 @@ async def test_a_presigned_put_stores_a_blob(store: CloudBlobStore) -> None:
     assert await store.get("ns/new.txt") == b"sent"
 
 
+def test_azure_signs_urls_to_read_and_leaves_writing_to_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
+    store = CloudBlobStore("az://files/x", copies=tmp_path)
+    url = store.presigned("ns/a", "GET", 60)
+    assert url is not None
+    assert url.startswith("https://acme.blob.core.windows.net/files/x/ns/a?")
+    assert store.presigned("ns/a", "PUT", 60) is None
+
+
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
 async def test_presigned_urls_name_the_endpoint_that_clients_reach(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str

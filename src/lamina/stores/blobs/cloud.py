@@ -136,8 +136,14 @@ class CloudBlobStore(ObstoreReading):
         return removed
 
     def presigned(self, key: str, method: Literal["GET", "PUT"], expires_in: int) -> str | None:
-        """A URL of the bucket itself, signed with the credentials of this process."""
+        """A URL of the bucket itself, signed with the credentials of this process.
+
+        None for a PUT to Azure, which refuses it without a header of its own (`x-ms-blob-type`) that no
+        client of a presigned URL sends.
+        """
         key = canonical_key(key)
+        if method == "PUT" and isinstance(self._signing, AzureStore):
+            return None
         with self._failures():
             return obstore.sign(self._signing, method, escaped(key), timedelta(seconds=expires_in))
 
