@@ -86,6 +86,17 @@ def test_a_form_crops_the_middle_or_squeezes_the_whole() -> None:
     assert squeezed[0, 4, 4].tolist() == [1.0] * 3
 
 
+def test_a_form_scales_down_much_as_the_filter_of_pillow_does() -> None:
+    picture = photo("rocket")
+    assert picture.shape == (427, 640, 3)
+    filtered = Image.fromarray(picture).resize((224, 224), Image.Resampling.BICUBIC, box=(133, 27, 507, 401))
+    for layout in ("nchw", "nhwc"):
+        form = Form(224, crop=0.875, deviation=(1 / 255,) * 3, layout=layout)
+        taken = form.take([picture])[0]
+        seen = taken.transpose(1, 2, 0) if layout == "nchw" else taken
+        assert np.abs(seen - np.asarray(filtered, np.float32)).mean() < 2.5
+
+
 # Pictures like others
 
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageDraw
 from PIL.TiffImagePlugin import IFDRational
 
 from lamina.core.errors import ExtractionError
+from lamina.media import images
 from lamina.media.colours import dominant_colours
 from lamina.media.images import Picture, read_image, thumbnail
 from lamina.media.perceptual_hash import differing_bits, perceptual_hash
@@ -174,6 +175,18 @@ def test_a_large_picture_in_any_mode_is_averaged_in_bands_without_seams() -> Non
         found = read(saved(large.convert(mode), "TIFF"), side=300).pixels.astype(int)
         assert found.shape == (200, 300, 3)
         assert np.abs(found - alone).mean() < 2.5
+
+
+@pytest.mark.parametrize("side", [2048, 300])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_looks_the_same_whichever_library_decodes_it(
+    mode: str, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = saved(Image.fromarray(photo("coffee").pixels).convert(mode), "JPEG", quality=90)
+    found = read(data, side=side).pixels
+    monkeypatch.setattr(images, "_decoded_by_opencv", lambda file, scale: None)
+    assert found.shape == ((400, 600, 3) if side == 2048 else (200, 300, 3))
+    assert near(found, read(data, side=side).pixels, 4)
 
 
 # Broken and hostile

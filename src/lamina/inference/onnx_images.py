@@ -24,6 +24,10 @@ BATCH = 1
 
 Numbers = tuple[float, float, float]
 
+_AVERAGED: Final = 4
+"""Up to how many times too large a picture is brought to double size and averaged. Pillow's filter takes six
+times as long, and its vectors are nearer to these than to those of the photo saved at quality 85."""
+
 IMAGENET_MEAN: Final[Numbers] = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION: Final[Numbers] = (0.229, 0.224, 0.225)
 
@@ -44,28 +48,44 @@ class Form:
 
     def take(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Pictures as the model's input, shape (n, 3, size, size) or (n, size, size, 3)."""
-        fitted = np.stack([self._fit(image) for image in images])
         mean, deviation = np.asarray(self.mean, np.float32), np.asarray(self.deviation, np.float32)
         scale, shift = 1 / (255 * deviation), -mean / deviation
         if self.layout == "nchw":
-            fitted = fitted.transpose(0, 3, 1, 2)
-            scale, shift = scale[:, None, None], shift[:, None, None]
-        batch = np.empty(fitted.shape, np.float32)  # in this order in memory, whatever the view's is
-        np.multiply(fitted, scale, out=batch)
-        batch += shift
-        return batch
+            batch = np.empty((len(images), 3, self.size, self.size), np.float32)
+            for values, image in zip(batch, images, strict=True):
+                np.multiply(self._fit(image).transpose(2, 0, 1), scale[:, None, None], out=values)
+            batch += shift[:, None, None]
+            return batch
+        # by rows: numpy is slow where the last axis has three numbers
+        rows = np.empty((len(images), self.size, self.size * 3), np.float32)
+        for values, image in zip(rows, images, strict=True):
+            np.multiply(self._fit(image).reshape(self.size, -1), np.tile(scale, self.size), out=values)
+        rows += np.tile(shift, self.size)
+        return rows.reshape(len(images), self.size, self.size, 3)
 
     def _fit(self, image: Image) -> Image:
-        picture = Pillow.fromarray(image)
-        width, height = picture.size
-        box = (0.0, 0.0, float(width), float(height))
-        if self.crop is not None:
-            # only the part that is kept is scaled
-            kept = min(width, height) * self.crop
-            left, top = (width - kept) / 2, (height - kept) / 2
-            box = (left, top, left + kept, top + kept)
-        square = picture.resize((self.size, self.size), Pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
-        return np.asarray(square, np.uint8)
+        left, top, right, bottom = box = self._box(image)
+        size = (self.size, self.size)
+        width, height = right - left, bottom - top
+        if min(width, height) < self.size or max(width, height) > _AVERAGED * self.size:
+            scaled = Pillow.fromarray(image).resize(
+                size, Pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0
+            )
+            return np.asarray(scaled, np.uint8)
+        import cv2  # heavy, and of no use to a process that looks at no pictures
+
+        kept = image[round(top) : round(bottom), round(left) : round(right)]
+        doubled = cv2.resize(kept, (2 * self.size, 2 * self.size), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.resize(doubled, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _box(self, image: Image) -> tuple[float, float, float, float]:
+        """The part of a picture that the model sees: left, top, right, bottom."""
+        height, width = image.shape[:2]
+        if self.crop is None:
+            return 0.0, 0.0, float(width), float(height)
+        kept = min(width, height) * self.crop
+        left, top = (width - kept) / 2, (height - kept) / 2
+        return left, top, left + kept, top + kept
 
 
 def load_mobilenet(card: ModelCard, paths: Mapping[str, Path], models: "Models") -> "OnnxImageLabeler":

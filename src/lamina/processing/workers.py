@@ -406,12 +406,13 @@ def _spawn(descriptor: int) -> "subprocess.Popen[bytes]":
         stdout=2,  # what a library prints must not mix with the output of a command
         pass_fds=[descriptor],
         start_new_session=True,
-        # the workers are the parallelism; threads of tokenizers and of numpy would only take cores from them
+        # the workers are the parallelism; threads of these libraries would only take cores from them
         env={
             **os.environ,
             "PYTHONPATH": found_in,
             "TOKENIZERS_PARALLELISM": "false",
             "OPENBLAS_NUM_THREADS": "1",
+            "OPENCV_FOR_THREADS_NUM": "1",
         },
     )
 
