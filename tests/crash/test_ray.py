@@ -1,4 +1,4 @@
-"""Extraction on a Ray cluster of two machines, one of which dies in the middle of a batch."""
+"""Extraction on Ray clusters: the server's own, and some whose machines die in the middle of a batch."""
 
 import os
 import signal
@@ -7,14 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
+import grpc
+import psutil
 import pytest
 
 from tests.crash.test_workers import all_there, state, submitted
 from tests.server import RunningServer, ServerDied, free_port
-from tests.steps import documents, eventually
+from tests.steps import documents, eventually, ingest
 
+LOOPBACK = "127.0.0.1"
 HOST, OTHER = "127.0.0.2", "127.0.0.3"
 """Two machines on loopback. Ray takes its usual name for the address of the network."""
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "RAY_USAGE_STATS_ENABLED": "0"}
@@ -93,3 +98,64 @@ def test_a_cluster_that_does_not_answer_is_refused(tmp_path: Path) -> None:
     env = {"LAMINA_COMPUTE": "ray", "LAMINA_RAY_ADDRESS": f"{HOST}:{free_port()}"}
     with pytest.raises(ServerDied, match="LAMINA_RAY_ADDRESS"):
         RunningServer(tmp_path / "data", env=env).start()
+
+
+@pytest.mark.timeout(280)
+def test_a_cluster_of_its_own_is_closed_to_others_and_ends_with_the_server(tmp_path: Path) -> None:
+    env = {"LAMINA_COMPUTE": "ray", "LAMINA_WORKERS": "1"}
+    with RunningServer(tmp_path / "data", env=env) as server:
+        with server.client() as api:
+            assert len(ingest(api).documents) == 6
+        processes = offspring(server)
+        listening = [
+            at.laddr
+            for one in processes
+            for at in connections(one)
+            if at.status == psutil.CONN_LISTEN and isinstance(at.laddr, tuple)
+        ]
+        assert len(listening) > 3, "those of the cluster are among them"
+        assert [at for at in listening if not ip_address(at.ip.removeprefix("::ffff:")).is_loopback] == []
+        head = next(one for one in processes if one.name().startswith("gcs_server"))
+        assert answered(head, head.environ()["RAY_AUTH_TOKEN"])
+        for other in None, TOKEN["RAY_AUTH_TOKEN"]:
+            with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+                answered(head, other)
+        assert server.stop() == 0
+        eventually(lambda: not any(lives(one) for one in processes), "they end with the server")
+
+        server.start()
+        processes = offspring(server)
+        assert len(processes) > 2
+        server.kill()
+        eventually(lambda: not any(lives(one) for one in processes), "and when it is killed")
+
+
+def offspring(server: RunningServer) -> list[psutil.Process]:
+    """The server's children, with theirs."""
+    return psutil.Process(server.pid).children(recursive=True)
+
+
+def connections(process: psutil.Process) -> list[Any]:
+    """A process's sockets of the network; none when it has just ended."""
+    try:
+        return list(process.net_connections("inet"))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it has not ended; one that nobody has waited for has."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def answered(head: psutil.Process, token: str | None) -> bytes:
+    """What the head of a cluster says about its machines to somebody who has a token, or has none."""
+    port = next(at.laddr.port for at in connections(head) if at.status == psutil.CONN_LISTEN)
+    shown = () if token is None else (("authorization", f"Bearer {token}"),)
+    with grpc.insecure_channel(f"{LOOPBACK}:{port}") as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo")
+        said: bytes = ask(b"", metadata=shown, timeout=30)
+    return said
