@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 
 from tests.crash.test_workers import all_there, state, submitted
 from tests.server import RunningServer, ServerDied, free_port
-from tests.steps import documents, eventually, ingest
+from tests.steps import PIXEL, documents, eventually, ingest, refused
 
 LOOPBACK = "127.0.0.1"
 HOST, OTHER = "127.0.0.2", "127.0.0.3"
@@ -101,6 +101,37 @@ def test_a_cluster_that_does_not_answer_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(280)
+def test_a_server_outlives_its_cluster_and_goes_on_with_the_next(tmp_path: Path) -> None:
+    port = free_port()
+    folder = tmp_path / "ray"
+    folder.mkdir()
+    head = ("--head", f"--port={port}", "--include-dashboard=false")
+    env = {
+        **TOKEN,
+        "LAMINA_COMPUTE": "ray",
+        "LAMINA_RAY_ADDRESS": f"{HOST}:{port}",
+        "LAMINA_WORKERS": "1",
+        "LAMINA_CHUNK_OBJECTS": "64",
+    }
+    picture = {"inference_name": "mobilenet_v3_large_v1", "inputs": {"image_base64": PIXEL}}
+    with node(folder, HOST, *head) as first:
+        eventually(lambda: "Ray runtime started" in (folder / "node-0.log").read_text(), "it has begun")
+        with RunningServer(tmp_path / "data", env=env) as server, server.client() as api:
+            bucket, collection, batch = submitted(api, 600)
+            eventually(lambda: documents(api, collection, limit=1) != [], "the batch has begun")
+            kill(first)
+            eventually(lambda: "cannot be reached" in server.log, "the batch waits")
+            refused(api.post("/v1/inference", json=picture), 503)
+            assert state(api, bucket, batch)["status"] not in {"COMPLETED", "FAILED"}
+            with node(folder, HOST, *head):
+                eventually(
+                    lambda: state(api, bucket, batch)["status"] == "COMPLETED", "it has ended", seconds=150
+                )
+                all_there(api, collection, 600)
+                assert server.stop() == 0
+
+
+@pytest.mark.timeout(280)
 def test_a_cluster_of_its_own_is_closed_to_others_and_ends_with_the_server(tmp_path: Path) -> None:
     env = {"LAMINA_COMPUTE": "ray", "LAMINA_WORKERS": "1"}
     with RunningServer(tmp_path / "data", env=env) as server:
@@ -108,10 +139,7 @@ def test_a_cluster_of_its_own_is_closed_to_others_and_ends_with_the_server(tmp_p
             assert len(ingest(api).documents) == 6
         processes = offspring(server)
         listening = [
-            at.laddr
-            for one in processes
-            for at in connections(one)
-            if at.status == psutil.CONN_LISTEN and isinstance(at.laddr, tuple)
+            at.laddr for one in processes for at in connections(one) if at.status == psutil.CONN_LISTEN
         ]
         assert len(listening) > 3, "those of the cluster are among them"
         assert [at for at in listening if not ip_address(at.ip.removeprefix("::ffff:")).is_loopback] == []
@@ -135,10 +163,10 @@ def offspring(server: RunningServer) -> list[psutil.Process]:
     return psutil.Process(server.pid).children(recursive=True)
 
 
-def connections(process: psutil.Process) -> list[Any]:
+def connections(process: psutil.Process) -> Sequence[Any]:
     """A process's sockets of the network; none when it has just ended."""
     try:
-        return list(process.net_connections("inet"))
+        return process.net_connections("inet")
     except psutil.NoSuchProcess:
         return []
 

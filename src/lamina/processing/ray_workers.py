@@ -62,6 +62,7 @@ class RayCluster:
         self._size = size
         self._gpus = gpus
         self._lock = threading.Lock()
+        self._up: set[RayWorker] = set()
         try:
             _knock(address)
             self._driver = _Driver(address, size)
@@ -81,12 +82,28 @@ class RayCluster:
         try:
             _knock(self._address)
             with self._lock:
-                if not self._driver.running():  # it ended with its cluster; there may be another by now
+                if not self._driver.running():  # there may be another cluster by now
                     self._driver.end()
                     self._driver = _Driver(self._address, self._size)
                 return self._driver.connection()
+        except ConnectionRefusedError as error:
+            self._driver.kill()  # it would take the next cluster at the address for the one it knew
+            raise self.lost() from error
         except OSError as error:
             raise self.lost() from error
+
+    def came_up(self, worker: "RayWorker") -> None:
+        """Note that an actor is there."""
+        self._up.add(worker)
+
+    def went(self, worker: "RayWorker") -> None:
+        """Note that one is not wanted any more."""
+        self._up.discard(worker)
+
+    def doubt(self) -> None:
+        """Give up a driver under which nothing comes up: its cluster may have made way for another."""
+        if not self._up and self._driver.age() > _CONNECT_SECONDS:
+            self._driver.kill()
 
     def lost(self) -> UnavailableError:
         """What is to be said when the cluster does not answer any more."""
@@ -110,6 +127,11 @@ class _Driver:
         with theirs:
             self._process = spawn("lamina.processing.ray_driver", theirs.fileno(), _environment(address))
         self._control.send(Cluster(address, size, self._folder.name))
+        self._began = time.monotonic()
+
+    def age(self) -> float:
+        """For how many seconds it has been there."""
+        return time.monotonic() - self._began
 
     def running(self) -> bool:
         """Whether the process lives."""
@@ -138,9 +160,13 @@ class _Driver:
         try:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()  # Ray's own processes see it gone, and follow
-            self._process.wait()
+            self.kill()
         self._folder.cleanup()
+
+    def kill(self) -> None:
+        """End it at once. A cluster of our own sees it gone, and follows."""
+        self._process.kill()
+        self._process.wait()
 
 
 class RayWorker:
@@ -172,7 +198,9 @@ class RayWorker:
         try:
             self._connection.send((self._start, self._given))
             if not self._heard(_START_SECONDS):
-                log.warning("no_room_on_the_cluster", cpus=self._given.cpus, gpus=self._given.gpus)
+                if self.alive:
+                    log.warning("no_room_on_the_cluster", cpus=self._given.cpus, gpus=self._given.gpus)
+                    self._cluster.doubt()
                 return False
             told = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -181,6 +209,7 @@ class RayWorker:
             log.warning("worker_ended_while_it_started", error=told[:500])
             return False
         self.pid, self._here = told
+        self._cluster.came_up(self)
         return True
 
     def ask(self, job: Job | Inference, timeout: float, memory: int | None) -> Answer:
@@ -211,6 +240,7 @@ class RayWorker:
     def discard(self) -> None:
         """End it. For the thread that uses the worker."""
         self.kill()
+        self._cluster.went(self)
         if self._connection is not None:
             self._connection.close()  # its driver ends the actor then
 
