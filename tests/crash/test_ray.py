@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ import grpc
 import psutil
 import pytest
 
+from lamina.core.errors import UnavailableError
+from lamina.extractors.base import BlobValue, Source
+from lamina.inference.settings import ModelSettings
+from lamina.ingest.fetch_settings import FetchSettings
+from lamina.processing.ray_workers import RayCluster
+from lamina.processing.worker import Done, Job, Start
+from lamina.processing.workers import Needs
 from tests.crash.test_workers import all_there, state, submitted
+from tests.media import MODELS_DIR
 from tests.server import RunningServer, ServerDied, free_port
 from tests.steps import PIXEL, documents, eventually, ingest, refused
 
@@ -129,6 +138,43 @@ def test_a_server_outlives_its_cluster_and_goes_on_with_the_next(tmp_path: Path)
                 )
                 all_there(api, collection, 600)
                 assert server.stop() == 0
+
+
+@pytest.mark.timeout(280)
+def test_a_client_sends_files_as_bytes_and_sees_its_cluster_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in TOKEN.items():
+        monkeypatch.setenv(name, value)
+    port = free_port()
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "a.txt").write_bytes(b"On the machine of the server.")
+    file = BlobValue(tmp_path / "a.txt", "text/plain", "a.txt")
+    job = Job("text_extractor", "v1", {}, [Source("a", {"text": file})])
+    head = (
+        "--head",
+        f"--port={free_port()}",
+        f"--ray-client-server-port={port}",
+        "--include-dashboard=false",
+    )
+    with node(tmp_path / "ray", HOST, *head) as first:
+        eventually(lambda: listens(port), "it listens to clients")
+        cluster = RayCluster(f"ray://{HOST}:{port}", 1, 0.0)
+        worker = cluster.worker(Start(ModelSettings(models_dir=MODELS_DIR), FetchSettings()), Needs())
+        try:
+            eventually(worker.wait_until_ready, "an actor comes up")
+            assert isinstance(worker.ask(job, 60.0, None), Done)
+            sent = worker._whole(job)
+            assert isinstance(sent, Job)
+            assert sent.sources[0].inputs == {"text": replace(file, content=b"On the machine of the server.")}
+            kill(first)
+            with pytest.raises(UnavailableError):
+                cluster.worker(worker._start, Needs()).wait_until_ready()
+            with pytest.raises(UnavailableError):
+                worker.ask(job, 100.0, None)
+        finally:
+            worker.discard()
+            cluster.close()
 
 
 @pytest.mark.timeout(280)
