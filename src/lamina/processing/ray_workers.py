@@ -30,7 +30,7 @@ from lamina.core.errors import ClusterUnavailableError, MissingExtraError, Unava
 from lamina.extractors.base import BlobValue, Source
 from lamina.processing.inference import Inference
 from lamina.processing.ray_driver import Cluster
-from lamina.processing.worker import Answer, Broken, Job, Start
+from lamina.processing.worker import NICENESS, Answer, Broken, Job, Start
 from lamina.processing.workers import LOOK_SECONDS, Needs, late, spawn
 
 log = structlog.get_logger()
@@ -276,6 +276,7 @@ def _environment(address: str | None) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+        "RAY_worker_niceness": str(NICENESS),
     }
 
 
