@@ -168,6 +168,7 @@ def test_a_client_sends_files_as_bytes_and_sees_its_cluster_go(
             assert isinstance(sent, Job)
             assert sent.sources[0].inputs == {"text": replace(file, content=b"On the machine of the server.")}
             kill(first)
+            eventually(lambda: not listens(port), "nobody listens any more")
             with pytest.raises(UnavailableError):
                 cluster.worker(worker._start, Needs()).wait_until_ready()
             with pytest.raises(UnavailableError):

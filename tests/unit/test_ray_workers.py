@@ -113,6 +113,12 @@ def test_it_is_knocked_where_a_cluster_listens(
     assert knocked.call_args.args == (expected,)
 
 
+@pytest.mark.parametrize("address", ["there:port", ":6379", "ray://", "there:99999"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(UnavailableError, match="LAMINA_RAY_ADDRESS"):
+        RayCluster(address, 1, 0.0)
+
+
 def test_files_go_as_bytes_to_where_they_are_not(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(b"abc")

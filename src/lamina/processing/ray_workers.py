@@ -267,7 +267,10 @@ def _environment(address: str | None) -> dict[str, str]:
     and then listens on every interface, except where it deems clusters of several machines
     impossible: that is what the setting with the odd name says.
     """
-    shared = {"RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}
+    shared = {
+        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
+        "RAY_ENABLE_AUTO_CONNECT": "0",  # a client that lost its cluster would join any that it finds here
+    }
     if address:
         return shared
     return {
@@ -294,9 +297,12 @@ def _knock(address: str | None) -> None:
     if not address or address == "auto":
         return
     parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        port = parts.port or (_CLIENT_PORT if parts.scheme == "ray" else _HEAD_PORT)
+    except ValueError as error:
+        raise OSError(str(error)) from error
     if not parts.hostname:
         raise OSError("it names no host")
-    port = parts.port or (_CLIENT_PORT if parts.scheme == "ray" else _HEAD_PORT)
     socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
