@@ -123,7 +123,10 @@ class Server:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) != 0:
                 return False
-        return httpx.get(f"{self.url}/v1/health").status_code == 200
+        try:
+            return httpx.get(f"{self.url}/v1/health").status_code == 200
+        except httpx.TimeoutException:  # it listens before it has started, and a cluster takes its time
+            return False
 
     def __enter__(self) -> Self:
         return self.start()

@@ -371,7 +371,6 @@ async def _cluster(settings: Settings) -> RayCluster | None:
     """The Ray cluster that is asked for. Raises when it cannot be used."""
     if settings.compute == "local":
         return None
-    # In a thread, because the library takes over signals where it is begun in the main one.
     return await asyncio.to_thread(RayCluster, settings.ray_address, settings.workers, settings.ray_gpus)
 
 

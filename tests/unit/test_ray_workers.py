@@ -1,7 +1,9 @@
 """Workers on a Ray cluster of this machine: what they make, and what they survive."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ from lamina.core.errors import ExtractionError, UnavailableError, ValidationErro
 from lamina.extractors.base import BlobValue, Source
 from lamina.extractors.registry import extractor
 from lamina.inference.registry import Models, ModelSettings
-from lamina.processing.ray_workers import RayCluster, _sent
+from lamina.processing.ray_workers import RayCluster, _knock, _sent
 from lamina.processing.workers import WorkerPool
-from tests.unit.test_workers import DEADLY, ENDLESS, eventually, run, source
+from tests.unit.test_workers import DEADLY, ENDLESS, OnArrival, eventually, run, source
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -57,11 +59,18 @@ async def test_a_source_that_kills_its_actor_fails_alone(pool: WorkerPool) -> No
     assert await eventually(lambda: len(pool.pids()) <= 2)
 
 
+async def test_what_ray_raises_over_a_source_is_a_death(pool: WorkerPool) -> None:
+    broken = OnArrival(os.close, -1)  # on its way to the extractor
+    outcomes = await pool.run("passthrough_extractor", "v1", {}, [source(1), source(2, broken), source(3)])
+    assert [isinstance(one, ExtractionError) for one in outcomes] == [False, True, False]
+    assert "died" in str(outcomes[1])
+
+
 async def test_a_source_that_never_ends_fails_alone(cluster: RayCluster, tmp_path: Path) -> None:
-    pool = WorkerPool(1, ModelSettings(models_dir=tmp_path), timeout=2.0, make=cluster.worker)
+    pool = WorkerPool(1, ModelSettings(models_dir=tmp_path), timeout=5.0, make=cluster.worker)
     outcomes = await pool.run("passthrough_extractor", "v1", {}, [source(1), source(2, ENDLESS), source(3)])
     assert [isinstance(one, ExtractionError) for one in outcomes] == [False, True, False]
-    assert "longer than 2 s" in str(outcomes[1])
+    assert "longer than 5 s" in str(outcomes[1])
     await pool.close()
     with pytest.raises(UnavailableError):
         await run(pool, source(1))
@@ -77,12 +86,37 @@ async def test_a_source_that_takes_too_much_memory_fails_alone(cluster: RayClust
     sources = [Source("a", light), heavy, Source("c", light)]
     outcomes = await pool.run("passthrough_extractor", "v1", given, sources)  # type: ignore[arg-type]
     assert [isinstance(one, ExtractionError) for one in outcomes] == [False, True, False]
+    assert "it used more than 400 MiB of memory and was stopped" in str(outcomes[1])
     await pool.close()
 
 
 async def test_errors_are_those_of_a_local_worker(pool: WorkerPool) -> None:
     with pytest.raises(ValidationError, match="no_such"):
         await pool.run("no_such", "v1", {}, [source(1)])
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("there", ("there", 6379)),
+        ("there:7000", ("there", 7000)),
+        ("ray://there", ("there", 10001)),
+        ("ray://there:7001", ("there", 7001)),
+    ],
+)
+def test_it_is_knocked_where_a_cluster_listens(
+    monkeypatch: pytest.MonkeyPatch, address: str, expected: tuple[str, int]
+) -> None:
+    knocked = Mock()
+    monkeypatch.setattr("socket.create_connection", knocked)
+    _knock(address)
+    assert knocked.call_args.args == (expected,)
+
+
+@pytest.mark.parametrize("address", ["there:port", ":6379", "ray://", "there:99999"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(UnavailableError, match="LAMINA_RAY_ADDRESS"):
+        RayCluster(address, 1, 0.0)
 
 
 def test_files_go_as_bytes_to_where_they_are_not(tmp_path: Path) -> None:

@@ -132,6 +132,10 @@ class RecordsUnavailableError(UnavailableError):
     """The record store cannot be reached, or cannot write. Until it can, nothing can be remembered."""
 
 
+class ClusterUnavailableError(UnavailableError):
+    """The cluster that extraction runs on is lost. Batches wait for it."""
+
+
 class ExtractionError(LaminaError):
     """One object could not be taken apart; the batch records it and goes on."""
 

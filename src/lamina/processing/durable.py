@@ -14,7 +14,12 @@ from typing import Any, Final, TypeVar
 import structlog
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
-from lamina.core.errors import LaminaError, RecordsUnavailableError, UnavailableError
+from lamina.core.errors import (
+    ClusterUnavailableError,
+    LaminaError,
+    RecordsUnavailableError,
+    UnavailableError,
+)
 from lamina.core.types import Json
 
 log = structlog.get_logger()
@@ -197,8 +202,8 @@ class Durable:
             except Exception as error:
                 if self.stopping:
                     raise StoppedError from error
-                reason, may_pass, forgets = _explained(name, error)
-                waits = patient or forgets
+                reason, may_pass, must_pass = _explained(name, error)
+                waits = patient or must_pass
                 if not waits and (not may_pass or failures == len(_PAUSES)):
                     raise StepFailedError(reason) from error
                 log.warning("step_failed", step=name, attempt=attempts, error=reason)
@@ -229,12 +234,14 @@ class Durable:
 def _explained(step: str, error: BaseException) -> tuple[str, bool, bool]:
     """What a failure says to the user, whether another attempt may succeed, and whether it must be made.
 
-    Without records not even a failure can be remembered: a step waits until they are back.
+    Without records not even a failure can be remembered: a step waits until they are back. It waits
+    for a cluster, too: without one a batch is where it would be before the first worker is started.
     """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, LaminaError):
-        return error.message, error.retryable, isinstance(error, RecordsUnavailableError)
+        awaited = isinstance(error, RecordsUnavailableError | ClusterUnavailableError)
+        return error.message, error.retryable, awaited
     # A defect of ours: the log gets all of it, the batch ends and says so.
     log.error("step_broke", step=step, exc_info=error)
     return f"Internal error: {type(error).__name__}", True, False

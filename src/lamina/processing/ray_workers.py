@@ -2,41 +2,53 @@
 
 A slice of sources is one task of an actor. What is under way is bounded in bytes by the pool,
 which sends a slice of at most some megabytes to as many actors as there are, and the next one to
-who has answered. An actor that is lost with its machine is replaced by one elsewhere.
+who has answered. An actor that is lost with its machine is replaced by one elsewhere, and the
+cluster, when it is lost, by the next one at its address: Ray is spoken to by a child process
+(`ray_driver`), which does not outlive its cluster.
 """
 
-import logging
 import os
+import pickle
+import secrets
 import socket
+import subprocess
 import threading
 import time
 from dataclasses import replace
-from functools import cache
+from importlib.util import find_spec
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import psutil
 import structlog
 
-from lamina.core.errors import MissingExtraError, UnavailableError
+from lamina.core.errors import ClusterUnavailableError, MissingExtraError, UnavailableError
 from lamina.extractors.base import BlobValue, Source
 from lamina.processing.inference import Inference
-from lamina.processing.worker import Answer, Broken, Inside, Job, Start
-from lamina.processing.workers import LOOK_SECONDS, Needs
+from lamina.processing.ray_driver import Cluster
+from lamina.processing.worker import NICENESS, Answer, Broken, Job, Start
+from lamina.processing.workers import LOOK_SECONDS, Needs, late, spawn
 
 log = structlog.get_logger()
 
-_LOOPBACK: Final = "127.0.0.1"
+_CONNECT_SECONDS: Final = 60.0
+
 _START_SECONDS: Final = 20.0
 """How long an actor may wait for room and for its process before it is seen whether another is free."""
 
-_PORT: Final = 6379
-"""Where a head listens unless told otherwise."""
+_END_SECONDS: Final = 10.0
+
+_HEAD_PORT: Final = 6379
+_CLIENT_PORT: Final = 10001
+"""Where a head listens unless told otherwise: for drivers, and for clients (`ray://`)."""
 
 
 class RayCluster:
-    """A connection to a cluster, or a cluster of this machine alone."""
+    """A cluster, or one of this machine alone, which is closed to everybody else."""
 
     def __init__(self, address: str | None, size: int, gpus: float) -> None:
         """Connect; `size` is how many actors a cluster of our own has room for, `gpus` what each gets.
@@ -44,115 +56,254 @@ class RayCluster:
         Raises `MissingExtraError` without the package, and `UnavailableError` where no cluster
         answers at the address.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-        except ImportError as missing:
-            raise MissingExtraError("LAMINA_COMPUTE=ray", "ray") from missing
-        self._ray = ray
+        if find_spec("ray") is None:
+            raise MissingExtraError("LAMINA_COMPUTE=ray", "ray")
+        self._address = address
+        self._size = size
         self._gpus = gpus
-        own: dict[str, Any] = {"num_cpus": size, "include_dashboard": False, "_node_ip_address": _LOOPBACK}
+        self._lock = threading.Lock()
+        self._up: set[RayWorker] = set()
         try:
-            if address and address != "auto":
-                _knock(address)
-            ray.init(
-                address=address or "local",
-                namespace="lamina",
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                **({} if address else own),
-            )
-        except Exception as error:  # the library has no common error of its own
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            _knock(address)
+            self._driver = _Driver(address, size)
+            self._driver.wait_until_connected()
+        except OSError as error:
             raise UnavailableError(
-                f"No Ray cluster can be used at {address or 'this machine'}: {said.rstrip('.')}. "
+                f"No Ray cluster can be used at {self._place}: {str(error).rstrip('.')}. "
                 "To mend it, start one with `ray start --head`, or correct LAMINA_RAY_ADDRESS."
             ) from error
 
     def worker(self, start: Start, needs: Needs) -> "RayWorker":
         """A new actor, on whichever machine has room for what it needs."""
-        return RayWorker(start, replace(needs, gpus=max(needs.gpus, self._gpus)), needs)
+        return RayWorker(self, start, replace(needs, gpus=max(needs.gpus, self._gpus)), needs)
+
+    def connection(self) -> Connection:
+        """A connection to the driver, for one actor. Raises `UnavailableError` when there is no cluster."""
+        try:
+            _knock(self._address)
+            with self._lock:
+                if not self._driver.running():  # there may be another cluster by now
+                    self._driver.end()
+                    self._driver = _Driver(self._address, self._size)
+                return self._driver.connection()
+        except ConnectionRefusedError as error:
+            self._driver.kill()  # it would take the next cluster at the address for the one it knew
+            raise self.lost() from error
+        except OSError as error:
+            raise self.lost() from error
+
+    def came_up(self, worker: "RayWorker") -> None:
+        """Note that an actor is there."""
+        self._up.add(worker)
+
+    def went(self, worker: "RayWorker") -> None:
+        """Note that one is not wanted any more."""
+        self._up.discard(worker)
+
+    def doubt(self) -> None:
+        """Give up a driver under which nothing comes up: its cluster may have made way for another."""
+        if not self._up and self._driver.age() > _CONNECT_SECONDS:
+            self._driver.kill()
+
+    def lost(self) -> UnavailableError:
+        """What is to be said when the cluster does not answer any more."""
+        return ClusterUnavailableError(f"The Ray cluster at {self._place} cannot be reached at the moment.")
 
     def close(self) -> None:
         """Let go of the cluster, and end it where it is our own."""
-        self._ray.shutdown()
+        self._driver.end()
+
+    @property
+    def _place(self) -> str:
+        return self._address or "this machine"
+
+
+class _Driver:
+    """The process that leads the actors (`ray_driver`), as this one sees it."""
+
+    def __init__(self, address: str | None, size: int) -> None:
+        self._folder = _folder()
+        self._control, theirs = Pipe()
+        with theirs:
+            self._process = spawn("lamina.processing.ray_driver", theirs.fileno(), _environment(address))
+        self._control.send(Cluster(address, size, self._folder.name))
+        self._began = time.monotonic()
+
+    def age(self) -> float:
+        """For how many seconds it has been there."""
+        return time.monotonic() - self._began
+
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
+    def wait_until_connected(self) -> None:
+        """Raise `OSError`, after the driver's end, when it cannot connect."""
+        try:
+            why = self._control.recv() if self._control.poll(_CONNECT_SECONDS) else "it does not answer"
+        except EOFError:
+            why = "the process that was to connect ended"
+        if why is not None:
+            self.end()
+            raise OSError(why)
+
+    def connection(self) -> Connection:
+        """A connection for one actor, usable as soon as the driver is connected. Raises `OSError`."""
+        ours, theirs = Pipe()
+        with theirs:
+            send_handle(self._control, theirs.fileno(), self._process.pid)
+        return ours
+
+    def end(self) -> None:
+        """End it, and with it a cluster of our own."""
+        self._control.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._folder.cleanup()
+
+    def kill(self) -> None:
+        """End it at once. A cluster of our own sees it gone, and follows."""
+        self._process.kill()
+        self._process.wait()
 
 
 class RayWorker:
     """An actor as the pool sees it: a `Worker`."""
 
-    def __init__(self, start: Start, given: Needs, needs: Needs) -> None:
+    def __init__(self, cluster: RayCluster, start: Start, given: Needs, needs: Needs) -> None:
         self.needs = needs
         self.alive = True
         self.idle_since = time.monotonic()
         self.pid = 0
-        self._node = ""
-        self._actor = _actor().options(num_cpus=given.cpus, num_gpus=given.gpus).remote(start)
+        self._cluster = cluster
+        self._start = start
+        self._given = given
+        self._here = False
+        self._connection: Connection | None = None
 
     def running(self) -> bool:
-        """Whether it was there when last heard of; a call tells whether it still is."""
-        return self.alive
+        """Whether the driver still holds it; a call tells whether the actor is still there."""
+        return self.alive and self._connection is not None and not self._connection.poll()
 
     def wait_until_ready(self) -> bool:
-        """Whether it has come up, within the time that a start may take."""
-        import ray
+        """Whether it has come up, within the time that a start may take.
 
+        Raises `UnavailableError` when the cluster is lost.
+        """
         if self.pid:
             return True
+        self._connection = self._cluster.connection()
         try:
-            self.pid, self._node = ray.get(self._actor.where.remote(), timeout=_START_SECONDS)
-        except ray.exceptions.GetTimeoutError:
-            log.warning("no_room_on_the_cluster", cpus=self.needs.cpus, gpus=self.needs.gpus)
-        except ray.exceptions.RayError as error:
-            log.warning("worker_ended_while_it_started", error=str(error)[:500])
-        return bool(self.pid)
+            self._connection.send((self._start, self._given))
+            if not self._heard(_START_SECONDS):
+                if self.alive:
+                    log.warning("no_room_on_the_cluster", cpus=self._given.cpus, gpus=self._given.gpus)
+                    self._cluster.doubt()
+                return False
+            told = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._cluster.lost() from error
+        if isinstance(told, str):
+            log.warning("worker_ended_while_it_started", error=told[:500])
+            return False
+        self.pid, self._here = told
+        self._cluster.came_up(self)
+        return True
 
     def ask(self, job: Job | Inference, timeout: float, memory: int | None) -> Answer:
-        """Its answer; `Broken` when it died over the job, took too long or too much memory."""
-        import ray
+        """Its answer; `Broken` when it died over the job, took too long or too much memory.
 
+        Raises `UnavailableError` when the cluster is lost.
+        """
+        assert self._connection is not None
         try:
-            waiting = self._actor.answer.remote(self._whole(job), memory)
-            deadline = time.monotonic() + timeout
-            while not ray.wait([waiting], timeout=LOOK_SECONDS)[0]:
-                if time.monotonic() > deadline:
-                    self.kill()
-                    return Broken(f"it took longer than {timeout:g} s and was stopped")
-                if not self.alive:
-                    return Broken("the worker was stopped", died=True)
-            answer: Answer = ray.get(waiting)
-            return answer
-        except ray.exceptions.RayActorError:
+            self._connection.send((pickle.dumps(self._whole(job)), memory))
+            if not self._heard(timeout):
+                stopped = not self.alive
+                self.kill()
+                return Broken("the worker was stopped", died=True) if stopped else late(timeout)
+            told, usable = self._connection.recv()
+        except (EOFError, OSError) as error:
             self.kill()
-            return Broken("the worker process died, or its machine did", died=True)
+            raise self._cluster.lost() from error
+        if not usable:
+            self.kill()
+        answer: Answer = pickle.loads(told)
+        return answer
 
     def kill(self) -> None:
-        """End it now."""
-        import ray
-
+        """Let nobody ask it again. Who waits for its answer sees it die."""
         self.alive = False
-        ray.kill(self._actor)
 
     def discard(self) -> None:
-        """End it."""
-        if self.alive:
-            self.kill()
+        """End it. For the thread that uses the worker."""
+        self.kill()
+        self._cluster.went(self)
+        if self._connection is not None:
+            self._connection.close()  # its driver ends the actor then
+
+    def _heard(self, seconds: float) -> bool:
+        """Whether the driver says something in time, or ends, while the worker is wanted."""
+        assert self._connection is not None
+        until = time.monotonic() + seconds
+        while self.alive and time.monotonic() < until:
+            if self._connection.poll(LOOK_SECONDS):
+                return True
+        return False
 
     def _whole(self, job: Job | Inference) -> Job | Inference:
         """The job with the bytes of its files, where the actor is on a machine that has not got them."""
-        import ray
-
-        if not isinstance(job, Job) or self._node == ray.get_runtime_context().get_node_id():
+        if not isinstance(job, Job) or self._here:
             return job
         return replace(job, sources=[_sent(source) for source in job.sources])
 
 
-def _knock(address: str) -> None:
+def _environment(address: str | None) -> dict[str, str]:
+    """What the driver's environment says besides ours. Ray's processes of a cluster of our own inherit it.
+
+    Ray puts the machine's address in the network in place of a loopback address that it is given,
+    and then listens on every interface, except where it deems clusters of several machines
+    impossible: that is what the setting with the odd name says.
+    """
+    shared = {
+        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
+        "RAY_ENABLE_AUTO_CONNECT": "0",  # a client that lost its cluster would join any that it finds here
+    }
+    if address:
+        return shared
+    return {
+        **shared,
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+        "RAY_worker_niceness": str(NICENESS),
+    }
+
+
+def _folder() -> "TemporaryDirectory[str]":
+    """For the sockets and logs of a cluster of our own. Nobody else can enter it: Ray opens its own to all.
+
+    Where Ray has its folders, because the names of sockets are short of room.
+    """
+    place = os.environ.get("RAY_TMPDIR", "/tmp")
+    return TemporaryDirectory(prefix="lamina-ray-", dir=place, ignore_cleanup_errors=True)
+
+
+def _knock(address: str | None) -> None:
     """Raise `OSError` when nobody listens at an address; the library would try for minutes."""
+    if not address or address == "auto":
+        return
     parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        port = parts.port or (_CLIENT_PORT if parts.scheme == "ray" else _HEAD_PORT)
+    except ValueError as error:
+        raise OSError(str(error)) from error
     if not parts.hostname:
         raise OSError("it names no host")
-    socket.create_connection((parts.hostname, parts.port or _PORT), timeout=5).close()
+    socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
 def _sent(source: Source) -> Source:
@@ -164,42 +315,3 @@ def _sent(source: Source) -> Source:
         return value
 
     return replace(source, inputs={name: sent(value) for name, value in source.inputs.items()})
-
-
-@cache
-def _actor() -> Any:
-    """The actor's class, made once the package is there."""
-    import ray
-
-    return ray.remote(max_restarts=0, max_task_retries=0)(_Actor)
-
-
-class _Actor:
-    """The inside of a worker, in a process of the cluster."""
-
-    def __init__(self, start: Start) -> None:
-        self._inside = Inside(start)
-        self._most: int | None = None
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def where(self) -> tuple[int, str]:
-        """The process's id, and that of the machine."""
-        import ray
-
-        return os.getpid(), ray.get_runtime_context().get_node_id()
-
-    def answer(self, job: Job | Inference, memory: int | None) -> Answer:
-        """Do a job, within so much memory."""
-        self._most = memory
-        try:
-            return self._inside.answer(job)
-        finally:
-            self._most = None
-
-    def _watch(self) -> None:
-        """End the process when a job takes more memory than it may: nobody else on the machine sees it."""
-        process = psutil.Process()
-        while True:
-            time.sleep(LOOK_SECONDS)
-            if self._most is not None and process.memory_info().rss > self._most:
-                os._exit(1)

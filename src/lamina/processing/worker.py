@@ -30,6 +30,9 @@ if TYPE_CHECKING:  # the worker loads these once it is known to be needed
 KEPT_EXTRACTORS = 16
 """Extractors with their parameters that a worker keeps ready."""
 
+NICENESS = 5
+"""How much a worker stands back: searches that are being served come first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -191,5 +194,5 @@ def _live_and_die_with(parent: int) -> None:
     """Outlive signals meant for the server, which drains first; never outlive the server itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.nice(5)  # searches that are being served come first
+    os.nice(NICENESS)
     die_with(parent)

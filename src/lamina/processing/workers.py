@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
@@ -82,7 +82,7 @@ class Worker(Protocol):
         """Whether it is still there."""
 
     def wait_until_ready(self) -> bool:
-        """Whether it has come up."""
+        """Whether it has come up. Raises `UnavailableError` when it cannot at the moment."""
 
     def ask(self, job: Job | Inference, timeout: float, memory: int | None) -> Answer:
         """Its answer; `Broken` when it died over the job, took too long or too much memory."""
@@ -244,9 +244,14 @@ class WorkerPool:
         failures = 0
         while failures < START_ATTEMPTS:
             worker = self._take(needs)
-            if worker.wait_until_ready():
+            ready = False
+            try:
+                ready = worker.wait_until_ready()
+            finally:
+                if not ready:
+                    self._drop(worker)
+            if ready:
                 return worker
-            self._drop(worker)
             with self._lock:
                 if self._workers:  # there is no room for one more: a cluster lost a machine, say
                     self._room = len(self._workers)
@@ -326,7 +331,7 @@ class LocalWorker:
         self.alive = True
         self.idle_since = time.monotonic()
         try:
-            self._process = _spawn(theirs.fileno())
+            self._process = spawn("lamina.processing.worker", theirs.fileno())
         except OSError as error:
             ours.close()
             raise UnavailableError(f"A worker process could not be started: {error}") from error
@@ -358,10 +363,10 @@ class LocalWorker:
             while not self._connection.poll(LOOK_SECONDS):
                 if time.monotonic() > deadline:
                     self.kill()
-                    return Broken(f"it took longer than {timeout:g} s and was stopped")
+                    return late(timeout)
                 if memory is not None and self.resident() > memory:
                     self.kill()
-                    return Broken(f"it used more than {memory >> 20} MiB of memory and was stopped")
+                    return over(memory)
             answer: Answer = self._connection.recv()
             return answer
         except (EOFError, OSError):
@@ -393,12 +398,22 @@ class LocalWorker:
         self._connection.close()
 
 
-def _spawn(descriptor: int) -> "subprocess.Popen[bytes]":
-    """Start a worker that finds modules where this process finds them.
+def late(timeout: float) -> Broken:
+    """What is said of a job that took longer than it may."""
+    return Broken(f"it took longer than {timeout:g} s and was stopped")
+
+
+def over(memory: int) -> Broken:
+    """What is said of a job that took more memory than it may."""
+    return Broken(f"it used more than {memory >> 20} MiB of memory and was stopped")
+
+
+def spawn(module: str, descriptor: int, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+    """Start a child that runs a module's `serve` and finds modules where this process finds them.
 
     In a session of its own, Ctrl-C on the server's terminal does not reach it.
     """
-    code = f"from lamina.processing.worker import serve; serve({descriptor}, {os.getpid()})"
+    code = f"from {module} import serve; serve({descriptor}, {os.getpid()})"
     found_in = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     return subprocess.Popen(
         [sys.executable, "-P", "-c", code],
@@ -413,6 +428,7 @@ def _spawn(descriptor: int) -> "subprocess.Popen[bytes]":
             "TOKENIZERS_PARALLELISM": "false",
             "OPENBLAS_NUM_THREADS": "1",
             "OPENCV_FOR_THREADS_NUM": "1",
+            **(env or {}),
         },
     )
 
