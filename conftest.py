@@ -13,6 +13,9 @@ EMBEDDED_ONLY = (
     "tests/journeys/test_processing.py::test_five_thousand_objects_in_one_batch_are_all_accounted_for",
     # URLs that the server signs itself: a bucket signs its own.
     "tests/security/test_presigned.py",
+    # What asks no store.
+    "tests/contract/test_not_enabled.py",
+    "tests/security/test_input_http.py",
 )
 """Tests of the fixture `engines` that are not run again on servers, and why."""
 
