@@ -15,6 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 WORKERS ?= auto
 MODELS ?= .cache/models
 TESTS ?= tests
+ON_SERVERS := tests/contract tests/journeys tests/security tests/stages
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test lint format types imports check bench lock clean
@@ -34,6 +35,10 @@ test: $(DEV) ## Run all tests (TESTS=tests/unit for some)
 	@$(BIN)/python -m tests.media
 	@$(BIN)/python -m tests.s3
 	@$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --maxprocesses 8
+ifeq ($(TESTS),tests)
+	@echo "Once more, on PostgreSQL, a Qdrant server and S3: what depends on the stores"
+	@$(BIN)/python -m pytest $(ON_SERVERS) -n $(WORKERS) --maxprocesses 8 --engines=servers
+endif
 
 lint: $(DEV) ## Check style and format
 	@$(BIN)/ruff check .

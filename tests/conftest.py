@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests shares: one server for the session and a client of it."""
 
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import httpx
@@ -9,13 +10,27 @@ import pytest
 from tests.databases import fresh_database
 from tests.s3 import S3
 from tests.server import RunningServer
+from tests.shared import Engines, shared_stores
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def engines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engines:
+    """Empty stores for a server: its data folder, or with `--engines=servers` PostgreSQL, Qdrant and S3."""
+
+    @contextmanager
+    def elsewhere() -> Iterator[dict[str, str]]:
+        with shared_stores(tmp_path_factory.mktemp("shared")) as shared:
+            yield shared.env
+
+    return elsewhere if request.config.getoption("engines") == "servers" else lambda: nullcontext({})
+
+
+@pytest.fixture(scope="session")
+def server(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that lives as long as the session. Tests use names of their own."""
     small_steps = {"LAMINA_CHUNK_OBJECTS": "64"}  # so that a batch of some hundred can be stopped on its way
-    with RunningServer(tmp_path_factory.mktemp("lamina") / "data", env=small_steps) as running:
+    folder = tmp_path_factory.mktemp("lamina") / "data"
+    with engines() as stores, RunningServer(folder, env={**stores, **small_steps}) as running:
         yield running
 
 

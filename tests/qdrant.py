@@ -1,5 +1,6 @@
 """Qdrant servers for tests, on free loopback ports: one, or a cluster."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -14,6 +15,9 @@ import pytest
 
 from bench.harness import ends_with_us
 from lamina.core.errors import UnavailableError
+from lamina.stores.vectors.base import VectorStore
+from lamina.stores.vectors.server import QdrantVectorStore
+from lamina.stores.vectors.server_client import ServerOptions
 from tests.media import located
 from tests.media.servers import QDRANT
 from tests.server import free_port
@@ -117,6 +121,12 @@ class QdrantServer:
             return httpx.get(f"{self.url}/readyz", verify=False).status_code == 200
         except httpx.TransportError:
             return False
+
+
+def qdrant_store(path: Path, url: str, *, index_from: int = 2_000) -> VectorStore:
+    """A store on a server whose Qdrant collections are named after the folder."""
+    prefix = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    return QdrantVectorStore(ServerOptions(url), prefix=prefix, index_from=index_from)
 
 
 class QdrantCluster:

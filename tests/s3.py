@@ -22,6 +22,7 @@ from typing import Self
 from urllib.parse import quote
 
 import httpx
+from obstore.store import S3Store
 
 from tests.server import free_port
 
@@ -158,6 +159,21 @@ def variables(endpoint: str) -> dict[str, str]:
         "AWS_REGION": REGION,
         "AWS_ENDPOINT_URL": endpoint,
     }
+
+
+def keys_in(url: str, endpoint: str) -> list[str]:
+    """Keys of all objects below a URL like `s3://bucket/prefix`, without the prefix."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    store = S3Store(
+        bucket,
+        prefix=prefix,
+        endpoint=endpoint,
+        region=REGION,
+        access_key_id=ACCESS_KEY,
+        secret_access_key=SECRET_KEY,
+        client_options={"allow_http": True},
+    )
+    return [one["path"] for page in store.list() for one in page]
 
 
 async def _pass_on(port: int, behind: int) -> None:

@@ -62,6 +62,11 @@ class RunningServer:
         return (self.data_dir / "admin.key").read_text().strip()
 
     @property
+    def files_url(self) -> str:
+        """Where its presigned URLs lead: to itself, or to the bucket that holds the blobs."""
+        return self._env["AWS_ENDPOINT_URL"] if "LAMINA_BLOBS_URL" in self._env else self.url
+
+    @property
     def pid(self) -> int:
         """The server's process id."""
         return self._running().pid

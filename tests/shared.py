@@ -1,8 +1,8 @@
 """What several Lamina processes share: a database, a Qdrant server, a bucket, and keys."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from tests.databases import fresh_database
 from tests.qdrant import QdrantServer
 from tests.s3 import S3, variables
 from tests.server import RunningServer
+
+Engines = Callable[[], AbstractContextManager[dict[str, str]]]
+"""Opens empty stores for a server; what it gives are the variables that lead the server to them."""
 
 
 @dataclass(frozen=True)

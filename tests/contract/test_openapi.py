@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,7 +20,8 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.contract.operations import SERVED, Operation
 from tests.server import RunningServer
-from tests.steps import create_retriever, ingest, ok, search_stage
+from tests.shared import Engines
+from tests.steps import POEMS, create_bucket, create_retriever, ingest, ok, poem_object, search_stage
 
 KEPT = {
     Operation("DELETE", "/v1/namespaces/{namespace_identifier}"),
@@ -43,9 +45,12 @@ EXAMPLES = {GenerationMode.POSITIVE: 12, GenerationMode.NEGATIVE: 10}
 
 
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def fuzzed(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server of its own, since the requests leave all sorts of things behind."""
-    with RunningServer(tmp_path_factory.mktemp("fuzzed") / "data") as running:
+    with (
+        engines() as stores,
+        RunningServer(tmp_path_factory.mktemp("fuzzed") / "data", env=stores) as running,
+    ):
         yield running
 
 
@@ -152,6 +157,28 @@ def test_every_served_operation_describes_the_error_envelope(api: httpx.Client) 
         content = responses["422" if "422" in responses else "default"]["content"]
         assert "ErrorResponse" in str(content), operation
         assert "HTTPValidationError" not in str(responses), operation
+
+
+def test_both_answers_to_objects_in_batch_are_described(api: httpx.Client) -> None:
+    found = described(api)
+    responses = found["paths"]["/v1/buckets/{bucket_identifier}/objects/batch"]["post"]["responses"]
+
+    def fits(answer: Any, status: int) -> bool:
+        schema = responses[str(status)]["content"]["application/json"]["schema"]
+        return jsonschema_rs.is_valid({**schema, "components": found["components"]}, answer)
+
+    where = f"/v1/buckets/{create_bucket(api)['bucket_id']}/objects/batch"
+    good, bad = poem_object(POEMS[0]), {"year": "long ago"}
+    for objects, params, status in (
+        ([good], {}, 200),
+        ([bad], {}, 422),
+        ([good, bad], {"response": "envelope"}, 200),
+        ([bad], {"response": "envelope"}, 422),
+    ):
+        answer = api.post(where, json={"objects": objects}, params=params)
+        assert answer.status_code == status, answer.text
+        assert fits(answer.json(), status), answer.text
+    assert not any(fits({"succeeded": [{}], "failed": []}, status) for status in (200, 422))
 
 
 def test_the_schema_needs_no_key(fuzzed: RunningServer) -> None:

@@ -2,18 +2,21 @@
 
 import asyncio
 import http.server
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.crash.orphans import assert_no_orphans
+from tests.s3 import keys_in
 from tests.server import RunningServer
+from tests.shared import Engines
 from tests.steps import (
     PHOTO_SCHEMA,
     TERMINAL,
@@ -36,13 +39,26 @@ FLEET = [{"text": "A ship sails home.", "title": "ship"}] * 100
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server of these tests alone that may fetch from loopback; its folder is looked through at its end."""
-    env = {"LAMINA_FETCH_PRIVATE_ADDRESSES": "true"}
-    with RunningServer(tmp_path_factory.mktemp("deletions") / "data", env=env) as server:
+def own(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server of these tests alone that may fetch from loopback; at its end nothing is left over."""
+    folder = tmp_path_factory.mktemp("deletions") / "data"
+    with (
+        engines() as stores,
+        RunningServer(folder, env={**stores, "LAMINA_FETCH_PRIVATE_ADDRESSES": "true"}) as server,
+    ):
         yield server
         assert server.stop() == 0
-        assert_no_orphans(server.data_dir)
+        assert "none: " in left_over(server)
+
+
+def left_over(server: RunningServer) -> str:
+    """What `lamina doctor` says of it."""
+    arguments = ["doctor", "--data-dir", str(server.data_dir), "--port", str(server.port), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lamina", *arguments],
+        env=server.environment(), text=True, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    return next(str(one["found"]) for one in json.loads(done.stdout) if one["check"] == "left-overs")
 
 
 @pytest.fixture
@@ -64,10 +80,23 @@ def two_tiers(api: httpx.Client, bucket_id: str) -> tuple[str, str]:
     return first, create_collection(api, bucket_id, source=source)["collection_id"]
 
 
-def files(own: RunningServer, *parts: str) -> list[Path]:
+def files(own: RunningServer, *parts: str) -> list[str]:
     """Stored blobs whose paths have these parts."""
-    found = (own.data_dir / "blobs").rglob("*")
-    return [one for one in found if one.is_file() and set(parts) <= set(one.parts)]
+    blobs, env = own.data_dir / "blobs", own.environment()
+    if "LAMINA_BLOBS_URL" in env:
+        found = keys_in(env["LAMINA_BLOBS_URL"], env["AWS_ENDPOINT_URL"])
+    else:
+        found = [one.relative_to(blobs).as_posix() for one in blobs.rglob("*") if one.is_file()]
+    return [one for one in found if set(parts) <= set(one.split("/"))]
+
+
+def points(own: RunningServer, namespace_id: str) -> list[str]:
+    """What the vector store keeps of a namespace: files of collections, or collections of a Qdrant server."""
+    if (url := own.environment().get("LAMINA_VECTORS_URL")) is None:
+        found = (own.data_dir / "vectors").glob(f"{namespace_id}/*/manifest.json")
+        return [str(one) for one in found]
+    named = [one["name"] for one in ok(httpx.get(f"{url}/collections"))["result"]["collections"]]
+    return [name for name in named if namespace_id in name]
 
 
 def begun(api: httpx.Client, bucket_id: str, object_ids: list[str], collection_id: str) -> tuple[str, str]:
@@ -170,13 +199,14 @@ def test_a_namespace_goes_with_all_it_holds(own: RunningServer, api: httpx.Clien
         made = create_collection(inside, bucket_id)["collection_id"]
         ids = [one for _ in range(8) for one in create_objects(inside, bucket_id, FLEET, poem_with_photo)]
         begun(inside, bucket_id, ids, made)
+        assert points(own, namespace_id)
         refused(api.delete(f"/v1/namespaces/{namespace_id}"), 409)
         answer = ok(api.delete(f"/v1/namespaces/{namespace_id}", params={"force": True}))
         finished(api, answer["task_id"])
         refused(inside.get(f"/v1/buckets/{bucket_id}"), 404)
     refused(api.get(f"/v1/namespaces/{namespace_id}"), 404)
     assert files(own, namespace_id) == []
-    assert list((own.data_dir / "vectors").glob(f"{namespace_id}/*/manifest.json")) == []
+    assert points(own, namespace_id) == []
 
 
 @contextmanager

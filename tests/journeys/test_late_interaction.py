@@ -8,6 +8,7 @@ import pytest
 
 from tests.extractors.pages import page, serving
 from tests.server import RunningServer
+from tests.shared import Engines
 from tests.steps import (
     create_bucket,
     create_collection,
@@ -24,11 +25,12 @@ SITE = {"properties": {"site": {"type": "string"}}}
 
 
 @pytest.fixture(scope="module")
-def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def inside(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A server that may fetch from loopback."""
-    env = {"LAMINA_FETCH_PRIVATE_ADDRESSES": "true"}
+    folder, allowed = tmp_path_factory.mktemp("inside") / "data", {"LAMINA_FETCH_PRIVATE_ADDRESSES": "true"}
     with (
-        RunningServer(tmp_path_factory.mktemp("inside") / "data", env=env) as running,
+        engines() as stores,
+        RunningServer(folder, env={**stores, **allowed}) as running,
         running.client() as api,
     ):
         yield api

@@ -8,13 +8,14 @@ import pytest
 from tests.security.estates import LARGEST, Estate, Neighbours, estate, second_organization
 from tests.security.nonsense import SECONDS
 from tests.server import RunningServer
+from tests.shared import Engines
 from tests.steps import ok
 
 
 @pytest.fixture(scope="session")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def hostile(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that is only ever sent nonsense. At the end it is well, and had no defect to report."""
-    with RunningServer(tmp_path_factory.mktemp("input") / "data") as running:
+    with engines() as stores, RunningServer(tmp_path_factory.mktemp("input") / "data", env=stores) as running:
         yield running
         with running.client() as client:
             began = time.monotonic()
@@ -33,12 +34,17 @@ def home(hostile: RunningServer) -> Iterator[Estate]:
 
 
 @pytest.fixture(scope="session")
-def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+def neighbours(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
     """A server with two organizations that takes small files only."""
-    server = RunningServer(
-        tmp_path_factory.mktemp("neighbours") / "data", env={"LAMINA_MAX_BLOB_BYTES": str(LARGEST)}
-    )
-    second = second_organization(server)
-    with server, server.client() as api, server.client(api_key=second) as other, server.anonymous() as nobody:
-        yield Neighbours(server, estate(api, "default"), estate(other, "default"), nobody)
-        assert "internal_error" not in server.log, server.log_tail(200)
+    folder = tmp_path_factory.mktemp("neighbours") / "data"
+    with engines() as stores:
+        server = RunningServer(folder, env={**stores, "LAMINA_MAX_BLOB_BYTES": str(LARGEST)})
+        second = second_organization(server)
+        with (
+            server,
+            server.client() as api,
+            server.client(api_key=second) as other,
+            server.anonymous() as nobody,
+        ):
+            yield Neighbours(server, estate(api, "default"), estate(other, "default"), nobody)
+            assert "internal_error" not in server.log, server.log_tail(200)

@@ -17,11 +17,10 @@ from lamina.processing.collections import vector_index as index_of
 from lamina.retrieval.retrievers import FeatureSearchRequest
 from lamina.stores.blobs.folder import FolderBlobStore
 from lamina.stores.vectors.base import Point
-from lamina.stores.vectors.edge import EdgeVectorStore
 from tests.media import MODELS_DIR, located
 from tests.media.photos import PHOTOS
 from tests.security.internet import PUBLIC, Internet, Names, answer, guarded, site
-from tests.stages.world import SCOPE, World, collection, places, search, stage, vector_index
+from tests.stages.world import SCOPE, OpenVectors, World, collection, places, search, stage, vector_index
 
 SHOWN = {
     "chelsea": "a cat",
@@ -53,7 +52,7 @@ def cropped(name: str) -> bytes:
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def photos(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def photos(open_vectors: OpenVectors, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A collection of photos as `image_extractor` makes it, and one of texts."""
     folder = tmp_path_factory.mktemp("photos")
     models = Models(ModelSettings(models_dir=MODELS_DIR))
@@ -64,7 +63,7 @@ async def photos(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
     async with site(lambda path, headers: answer(*_SERVED[path])) as running:
         names = Names(photos_example=[[PUBLIC]], inside_example=[["127.0.0.1"]])
         fetcher = guarded(names=names, network=Internet({PUBLIC: running.port, "127.0.0.1": running.port}))
-        world = World(EdgeVectorStore(folder / "vectors"), models, FolderBlobStore(folder / "blobs"), fetcher)
+        world = World(open_vectors(folder / "vectors"), models, FolderBlobStore(folder / "blobs"), fetcher)
         outputs = EXTRACTOR.vectors(parameters, models)
         await world.add(
             collection("photos", *(index_of(EXTRACTOR, output) for output in outputs)),

@@ -1,6 +1,7 @@
 """A small namespace for the stages: collections, their points, and a pipeline over them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,9 @@ MODEL = "three_axes_v1"
 URI = f"mixpeek://text_extractor@v1/{MODEL}"
 
 Query = Mapping[str, Any] | str | list[float]
+
+OpenVectors = Callable[[Path], VectorStore]
+"""Opens an empty vector store for a folder."""
 
 
 class Axes:

@@ -1,6 +1,5 @@
 """Engines for the suites of the stores. A further engine is one line more in `VECTOR_STORES`."""
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,21 +11,13 @@ from lamina.stores.records.sql import SqlRecordStore
 from lamina.stores.vectors.base import VectorStore
 from lamina.stores.vectors.edge import EdgeVectorStore
 from lamina.stores.vectors.server import QdrantVectorStore
-from lamina.stores.vectors.server_client import ServerOptions
-from tests.qdrant import QdrantServer
-
-
-def qdrant_store(index_from: int, path: Path, url: str) -> VectorStore:
-    """A store on the server whose Qdrant collections are named after the folder."""
-    prefix = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    return QdrantVectorStore(ServerOptions(url), prefix=prefix, index_from=index_from)
-
+from tests.qdrant import QdrantServer, qdrant_store
 
 VECTOR_STORES: dict[str, Callable[..., VectorStore]] = {
     "edge": EdgeVectorStore,
     "edge, indexed from the first point": partial(EdgeVectorStore, index_from=0),
-    "qdrant": partial(qdrant_store, 2_000),
-    "qdrant, indexed from the first point": partial(qdrant_store, 0),
+    "qdrant": qdrant_store,
+    "qdrant, indexed from the first point": partial(qdrant_store, index_from=0),
 }
 """How to open a store over a folder; those of a Qdrant server also take its URL."""
 

@@ -90,6 +90,7 @@ def test_sql_orders_numbers_before_strings_and_missing_last(records_table: sa.Co
         ("price", ["sushi", "anvil", "bolt", "deluxe", "crate", "creme"]),
         ("brand", ["odd", "bolt", "anvil", "creme", "accents"]),
         ("metadata.size.width", ["anvil"]),
+        ('no "such" field', sorted(RECORDS)),
     ):
         keys = [key.asc().nulls_last() for key in field_expression(table.c.body, path)]
         rows = records_table.execute(sa.select(table.c.id).order_by(*keys, table.c.id)).scalars().all()

@@ -308,6 +308,7 @@ async def test_numpy_vectors_are_as_good_as_lists(vectors: VectorStore) -> None:
         ({"words": SparseVector([1, 1], [1.0, 1.0])}, "must differ"),
         ({"words": SparseVector([-1], [1.0])}, "lie between"),
         ({"words": SparseVector([1], [float("inf")])}, "not finite"),
+        ({"words": SparseVector([1], [1e39])}, "not finite"),
         ({"words": SparseVector([1], [1.0, 2.0])}, "no pair"),
     ],
 )

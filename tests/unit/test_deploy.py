@@ -46,6 +46,21 @@ def test_compose_runs_commands_that_exist_over_settings_that_can_be_read() -> No
         assert set(one["depends_on"]) <= set(services)
 
 
+def test_compose_lets_clients_reach_what_it_tells_them_to() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    published = {port.rpartition(":")[0] for one in services.values() for port in one.get("ports", [])}
+    settings = services["api"]["environment"]
+    told = {settings["LAMINA_PUBLIC_URL"], settings["LAMINA_BLOBS_PUBLIC_ENDPOINT"]}
+    assert told == {f"http://{address}" for address in published}
+
+
+def test_the_image_is_made_of_files_that_there_are() -> None:
+    lines = [line.split() for line in (DEPLOY / "Dockerfile").read_text().splitlines()]
+    copied = {name for line in lines if line[:1] == ["COPY"] for name in line[1:-1]}
+    assert {"pyproject.toml", "requirements", "src"} <= copied
+    assert [name for name in copied if not (DEPLOY.parent / name).exists()] == []
+
+
 def test_kubernetes_asks_probes_that_answer() -> None:
     found = [
         (container, probe)

@@ -1,11 +1,12 @@
 """Copying an installation's stores: cut off, gone on with, and proven to be the same."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lamina.cli.moving import KEYS, backup
 from lamina.core.errors import UnavailableError
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.settings import Settings
@@ -159,6 +160,31 @@ async def test_what_differs_is_not_called_done(source: Stores, target: Stores, t
     await target.records.repository(TASKS).update(SCOPE, task.model_copy(update={"error": "other"}))
     with pytest.raises(DifferenceError, match="tasks"):
         await copy(source, target, ["ns_1"], progress, silent)
+
+
+def test_a_backup_that_is_complete_has_the_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, folder = tmp_path / "source", tmp_path / "copy"
+    source.mkdir()
+    for name in KEYS:
+        (source / name).write_text(f"the {name}")
+
+    class KilledError(Exception):
+        """Nothing more is done."""
+
+    def killed_at_the_end(progress: Progress, write: Callable[[Progress], None] = Progress.write) -> None:
+        if progress.complete:
+            raise KilledError
+        write(progress)
+
+    with monkeypatch.context() as patched, pytest.raises(KilledError):
+        patched.setattr(Progress, "write", killed_at_the_end)
+        backup(folder, data_dir=source, as_json=True)
+    assert not Progress.at(folder / "backup.json", str(folder)).complete
+    assert {name: (folder / name).read_text() for name in KEYS} == {name: f"the {name}" for name in KEYS}
+    assert {(folder / name).stat().st_mode & 0o777 for name in KEYS} == {0o600}
+    backup(folder, data_dir=source, as_json=True)
+    with pytest.raises(TransferError, match="completed already"):
+        Progress.at(folder / "backup.json", str(folder))
 
 
 def test_half_a_migration_is_not_served(tmp_path: Path) -> None:

@@ -13,19 +13,23 @@ def operation(
     *,
     status: int = 200,
     errors: tuple[int, ...] = (),
+    refusal: type[BaseModel] | None = None,
     description: str = "Successful response",
 ) -> dict[str, Any]:
     """Keyword arguments of a route decorator.
 
     Routes answer with a finished `Response`; `model` documents its body and is held against it by
-    the contract tests.
+    the contract tests, and so is `refusal`, which a 422 may answer with in place of the error envelope.
     """
     success: dict[str, Any] = {"description": description}
     if model is not None:
         success["model"] = model
+    refusals = documented(*COMMON, *errors)
+    if refusal is not None:
+        refusals[422]["model"] = refusals[422]["model"] | refusal
     return {
         "operation_id": operation_id,
         "status_code": status,
         "response_model": None,
-        "responses": {**documented(*COMMON, *errors), status: success},
+        "responses": {**refusals, status: success},
     }

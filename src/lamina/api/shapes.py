@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lamina.core.models import Timestamp
 from lamina.core.paging import Pagination
 from lamina.core.types import JsonObject
+from lamina.ingest.objects import FailedObject, StoredObject
 from lamina.platform.tasks import Task
 
 T = TypeVar("T")
@@ -123,6 +124,25 @@ class DocumentPatched(_DocumentWithLineage):
     document_schema_version: Literal["v1", "v2"] = "v1"
     lineage: JsonObject | None = None
     metadata: Any = None
+
+
+class BatchObjectResult(StoredObject):
+    """A stored object of a batch request, and what says that it was there before."""
+
+    object_index: int
+    replayed: bool
+    replayed_by: Literal["idempotency_key", "skip_duplicates"] | None = None
+
+
+class ObjectsBatch(BaseModel):
+    """`CreateObjectsBatchResponse`: what of a batch request is stored, and what was refused."""
+
+    succeeded: list[BatchObjectResult]
+    failed: list[FailedObject]
+    total_requested: int
+    succeeded_count: int
+    failed_count: int
+    warnings: list[str] | None = None
 
 
 class BatchGetAnswer(BaseModel):

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -72,8 +72,10 @@ def backup(
     if folder.exists() and any(folder.iterdir()) and not (folder / BACKUP).is_file():
         raise UsageFailure(f"{folder} is not empty and holds no unfinished backup")
     folder.mkdir(parents=True, exist_ok=True)
-    counts = _move(source, _embedded(folder), folder / BACKUP, str(folder), as_json)
-    _copy_keys(source.data_dir, folder)
+    copy = _embedded(folder)
+    counts = _move(
+        source, copy, folder / BACKUP, str(folder), as_json, keys=partial(_copy_keys, source, copy)
+    )
     _show(counts, as_json)
 
 
@@ -89,10 +91,11 @@ def restore(
         raise UsageFailure(f"the backup in {folder} was cut off; finish it with lamina backup {folder}")
     from lamina.transfer.preconditions import RESTORATION  # loads the server's packages
 
-    target = settings(data_dir=data_dir)
+    copy, target = _embedded(folder), settings(data_dir=data_dir)
     target.data_dir.mkdir(parents=True, exist_ok=True)
-    _copy_keys(folder, target.data_dir, only_new=True)
-    counts = _move(_embedded(folder), target, target.data_dir / RESTORATION, str(folder), as_json)
+    progress = target.data_dir / RESTORATION
+    keys = partial(_copy_keys, copy, target, only_new=True)
+    counts = _move(copy, target, progress, str(folder), as_json, keys=keys)
     _show(counts, as_json)
 
 
@@ -106,13 +109,14 @@ def _move(
     name: str,
     quiet: bool,
     moved: Sequence[str] = tuple(_STORES),
+    keys: Callable[[], None] | None = None,
 ) -> dict[str, int]:
     from lamina.transfer.copying import Progress, TransferError
 
     try:
         progress = Progress.at(file, name)
         with watch(quiet=quiet) as watching:
-            return asyncio.run(_moved(source, target, progress, moved, Shown(watching, Counter())))
+            return asyncio.run(_moved(source, target, progress, moved, keys, Shown(watching, Counter())))
     except TransferError as error:
         raise Failure(error.message) from error
     except LaminaError as error:
@@ -124,6 +128,7 @@ async def _moved(
     target: Settings,
     progress: "Progress",
     moved: Sequence[str],
+    keys: Callable[[], None] | None,
     said: Callable[[str, int], None],
 ) -> dict[str, int]:
     from lamina.app import open_stores  # loads the server's packages
@@ -134,6 +139,9 @@ async def _moved(
         await check_idle(ours[0])
         if "records_url" in moved and not progress.file.is_file():
             await check_empty(theirs[0])
+        progress.write()
+        if keys is not None:  # before the stores: what is complete has its keys
+            keys()
         return await copy(
             _stores(ours, moved), _stores(theirs, moved), await namespaces_of(ours[0]), progress, said
         )
@@ -174,14 +182,17 @@ def _embedded(folder: Path) -> Settings:
     )
 
 
-def _copy_keys(source: Path, target: Path, *, only_new: bool = False) -> None:
-    """Copy the files of keys, for their owner's eyes only."""
+def _copy_keys(source: Settings, target: Settings, *, only_new: bool = False) -> None:
+    """Copy the files of keys, for their owner's eyes only; each is there as a whole or not at all."""
     for name in KEYS:
-        if not (source / name).is_file() or (only_new and (target / name).exists()):
+        original, copy = source.data_dir / name, target.data_dir / name
+        if not original.is_file() or (only_new and copy.exists()):
             continue
-        descriptor = os.open(target / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file, (source / name).open("rb") as original:
-            shutil.copyfileobj(original, file)
+        fresh = copy.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(original.read_bytes())
+        fresh.replace(copy)
 
 
 def _show(counts: dict[str, int], as_json: bool) -> None:

@@ -216,8 +216,11 @@ class BlobKeeper:
             except ValidationError:  # its connection is gone
                 return blob
         filename = blob.details.filename or f"{blob.property}{_SUFFIX.get(blob.type, '')}"
-        key = blob.key or f"{scope.namespace}/{bucket_id}/{object_id}/{blob.blob_id}/{filename}"
-        signed = self.sign(scope, key, base_url, filename=filename)
+        if blob.key is not None:
+            signed = self.sign(scope, blob.key, base_url, filename=filename)
+        else:  # no store has it, so the URL leads to this server whatever the store is
+            key = f"{scope.namespace}/{bucket_id}/{object_id}/{blob.blob_id}/{filename}"
+            signed = self._own_url(key, base_url, filename)
         properties = {**blob.properties, "presigned_url": signed}
         return blob.model_copy(update={"presigned_url": signed, "properties": properties})
 
@@ -233,7 +236,10 @@ class BlobKeeper:
             own = self.store.presigned(key, "GET", PRESIGNED_SECONDS)
         except ValidationError:  # a client wrote it into a document, and it is no key at all
             return None
-        return own or self.presigner.url(
+        return own or self._own_url(key, base_url, filename)
+
+    def _own_url(self, key: str, base_url: str, filename: str | None) -> str:
+        return self.presigner.url(
             key, method="GET", expires_in=PRESIGNED_SECONDS, filename=filename, base_url=base_url
         )
 

@@ -10,7 +10,7 @@ from lamina.api.answers import answer, listed, note_unknown, plain
 from lamina.api.calls import Call, GuardedRoute, needs
 from lamina.api.operations import operation
 from lamina.api.paging import Paging
-from lamina.api.shapes import Page
+from lamina.api.shapes import ObjectsBatch, Page
 from lamina.core.errors import ValidationError
 from lamina.core.filters import parse_filter
 from lamina.core.types import Json, JsonObject
@@ -75,7 +75,15 @@ async def create_object(
     return answer(await shown_object(call, made), call)
 
 
-@router.post("/batch", **operation("create_objects_batch_buckets", list[StoredObject], errors=(409, 413)))
+@router.post(
+    "/batch",
+    **operation(
+        "create_objects_batch_buckets",
+        list[StoredObject] | ObjectsBatch,
+        errors=(409, 413),
+        refusal=ObjectsBatch,
+    ),
+)
 async def create_objects(
     bucket_identifier: str,
     body: ObjectsCreate,

@@ -78,7 +78,7 @@ def field_expression(body: sa.ColumnElement[Any], path: str) -> Sequence[sa.Colu
     Numbers come before strings, strings (by code point) before booleans. NULL for anything else.
     """
     if '"' in path:
-        return (sa.null(),)
+        return (sa.cast(sa.null(), sa.Text),)  # PostgreSQL takes no plain NULL to order by
     value: sa.ColumnElement[Any] = body
     for segment in path.split("."):
         value = _Member(value, _sqlite_path(segment), sa.literal(segment))

@@ -5,7 +5,6 @@ are kept beside its payload, so that they can be told without reading the vector
 normalises vectors that are compared by cosine: what is read back then has length one.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
@@ -173,9 +172,7 @@ def _dense(name: str, vector: Vector, spec: VectorSpec, specs: Specs) -> EngineV
     if array.ndim != (2 if multi else 1) or array.shape[-1] != spec.size or array.shape[0] == 0:
         raise _misshapen(name, f"of shape {' x '.join(map(str, array.shape)) or 'scalar'}", specs)
     if not np.isfinite(array).all():
-        raise ValidationError(
-            f"The vector '{name}' holds a number that is not finite in 32 bits.", field=f"vectors.{name}"
-        )
+        raise _infinite(name)
     return cast(EngineVector, array.tolist())
 
 
@@ -189,11 +186,17 @@ def _sparse(name: str, vector: Vector, specs: Specs) -> q.SparseVector:
             f"The indices of '{name}' must differ and lie between 0 and {_MAX_SPARSE_INDEX}.",
             field=f"vectors.{name}",
         )
-    if not all(map(math.isfinite, values)):
-        raise ValidationError(
-            f"The vector '{name}' holds a number that is not finite.", field=f"vectors.{name}"
-        )
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        finite = np.isfinite(np.asarray(values, dtype=np.float32)).all()
+    if not finite:
+        raise _infinite(name)
     return q.SparseVector(indices, values)
+
+
+def _infinite(name: str) -> ValidationError:
+    return ValidationError(
+        f"The vector '{name}' holds a number that is not finite in 32 bits.", field=f"vectors.{name}"
+    )
 
 
 def _misshapen(name: str, found: str, specs: Specs) -> ValidationError:
