@@ -1,17 +1,20 @@
 """Copying an installation's stores: cut off, gone on with, and proven to be the same."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lamina.cli.failures import Failure
 from lamina.cli.moving import KEYS, backup
 from lamina.core.errors import UnavailableError
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.settings import Settings
 from lamina.core.statuses import Status
 from lamina.platform.tasks import TASKS, Task, TaskType
+from lamina.processing.batches import BATCHES, Batch
 from lamina.stores.blobs.folder import FolderBlobStore
 from lamina.stores.records.sql import SqlRecordStore
 from lamina.stores.vectors.base import CollectionRef, Lexical, Point, VectorQuery, VectorSpec
@@ -185,6 +188,21 @@ def test_a_backup_that_is_complete_has_the_keys(tmp_path: Path, monkeypatch: pyt
     backup(folder, data_dir=source, as_json=True)
     with pytest.raises(TransferError, match="completed already"):
         Progress.at(folder / "backup.json", str(folder))
+
+
+def test_a_backup_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    source, folder = tmp_path / "source", tmp_path / "copy"
+    source.mkdir()
+
+    async def begun() -> None:
+        records = await SqlRecordStore.open(f"sqlite+aiosqlite:///{source / 'records.sqlite'}")
+        await records.repository(BATCHES).add(SCOPE, Batch(bucket_id="bkt_1", status=Status.PROCESSING))
+        await records.close()
+
+    asyncio.run(begun())
+    with pytest.raises(Failure, match="1 batch is not finished"):
+        backup(folder, data_dir=source, as_json=True)
+    assert not list(folder.iterdir())
 
 
 def test_half_a_migration_is_not_served(tmp_path: Path) -> None:

@@ -135,8 +135,9 @@ async def _moved(
     from lamina.transfer.copying import copy
     from lamina.transfer.preconditions import check_empty, check_idle, namespaces_of
 
-    async with open_stores(source, target) as (ours, theirs):
+    async with open_stores(source) as (ours,):  # by itself: a refusal leaves nothing at the target
         await check_idle(ours[0])
+    async with open_stores(source, target) as (ours, theirs):
         if "records_url" in moved and not progress.file.is_file():
             await check_empty(theirs[0])
         progress.write()
