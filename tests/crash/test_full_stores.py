@@ -170,7 +170,7 @@ def test_a_read_only_folder_is_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(ServerDied):
             server.start()
         (said,) = server.log.strip().splitlines()
-        assert "cannot be written to: Read-only file system" in said
+        assert "cannot be written: Read-only file system" in said
 
 
 # Servers
