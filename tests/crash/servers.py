@@ -105,7 +105,7 @@ class Client(Visitor):
             except BaseException as failure:
                 self.failure = failure
                 return
-            self.leave.wait(self.rng.uniform(0.1, 0.8))
+            self.leave.wait(self.rng.uniform(0.3, 1.5))
 
     def pictures(self) -> None:
         """New objects with a file each, which the blob store holds."""
