@@ -1,16 +1,25 @@
-"""PostgreSQL for tests: databases that live as long as a test, and a way to lose the connection to them."""
+"""PostgreSQL for tests: databases that live as long as a test, and ways to lose them."""
 
 import asyncio
 import os
+import shutil
 import socket
+import subprocess
+import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Self
+from pathlib import Path
+from typing import Final, Self
 
+import psutil
+import psycopg
 import pytest
 import sqlalchemy as sa
+
+from bench.harness import ends_with_us, free_port
 
 _DEFAULT = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 _HOW = "set LAMINA_TEST_POSTGRES or start one on 127.0.0.1:5432"
@@ -34,11 +43,11 @@ def postgres_server() -> sa.URL:
 
 
 @contextmanager
-def fresh_database() -> Iterator[str]:
+def fresh_database(server: sa.URL | None = None) -> Iterator[str]:
     """The URL of a new database. It sorts letters as people do, which no order of ours may rest on."""
-    server = postgres_server()
+    server = server or postgres_server()
     name = f"lamina_test_{uuid.uuid4().hex[:12]}"
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     try:
         with engine.connect() as connection:
             connection.execute(
@@ -51,7 +60,6 @@ def fresh_database() -> Iterator[str]:
     finally:
         with engine.connect() as connection:
             connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        engine.dispose()
 
 
 def end_connections(url: str) -> int:
@@ -64,6 +72,91 @@ def end_connections(url: str) -> int:
         ).scalar_one()
     engine.dispose()
     return int(ended)
+
+
+class PostgresServer:
+    """A server of the test's own, from programs that are installed, that can be killed and started again.
+
+    Its folder is not pytest's, which only its owner may enter: as root the server refuses to run.
+    """
+
+    _SECONDS: Final = 60.0
+
+    def __init__(self) -> None:
+        self._programs = _programs()
+        self._home = Path(tempfile.mkdtemp(prefix="lamina-postgres-"))
+        self._user = "postgres" if os.getuid() == 0 else None
+        if self._user:
+            shutil.chown(self._home, self._user, self._user)
+        self.port = free_port()
+        self.url = sa.make_url(f"postgresql+psycopg://lamina@127.0.0.1:{self.port}/postgres")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Run it until it takes connections. What a killed one left may keep it from that for a moment."""
+        until = time.monotonic() + self._SECONDS
+        while not self._answers():
+            assert time.monotonic() < until, (self._home / "log").read_text(errors="replace")[-2000:]
+            if self._process is None or self._process.poll() is not None:
+                options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._home)]
+                self._process = self._run("postgres", "-D", "data", *options, "-c", "fsync=off")
+            time.sleep(0.05)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL the server and all its processes at once."""
+        assert self._process is not None
+        first = psutil.Process(self._process.pid)
+        first.suspend()  # it would start others meanwhile
+        everyone = [*first.children(recursive=True), first]
+        for one in everyone:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        self._process.wait(self._SECONDS)
+        psutil.wait_procs(everyone, timeout=self._SECONDS)
+
+    def __enter__(self) -> Self:
+        made = self._run(
+            "initdb", "--auth=trust", "--username=lamina", "--no-locale", "-E", "UTF8", "-D", "data"
+        )
+        assert made.wait(self._SECONDS) == 0, (self._home / "log").read_text(errors="replace")
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        with (self._home / "log").open("ab") as log:
+            return subprocess.Popen(
+                [self._programs / program, *arguments],
+                cwd=self._home,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
+                preexec_fn=ends_with_us,
+            )
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(
+                host="127.0.0.1", port=self.port, user="lamina", dbname="postgres", connect_timeout=5
+            ).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def _programs() -> Path:
+    """The folder of the newest PostgreSQL that is installed; without one the test is skipped."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda one: int(one.parts[-3]))
+    program = found[-1] if found else shutil.which("initdb")
+    if program is None:
+        pytest.skip("PostgreSQL's programs are not installed: nothing of the test's own can be killed.")
+    return Path(program).parent
 
 
 class Gate:

@@ -145,7 +145,11 @@ class RunningServer:
         sent = {"Authorization": f"Bearer {api_key or self.admin_key}"}
         if namespace is not None:
             sent["X-Namespace"] = namespace
-        return httpx.Client(base_url=self.url, headers={**sent, **(headers or {})}, timeout=timeout)
+        # Idle connections are given up before the server closes them, which it may do as a request arrives.
+        limits = httpx.Limits(keepalive_expiry=2.0)
+        return httpx.Client(
+            base_url=self.url, headers={**sent, **(headers or {})}, timeout=timeout, limits=limits
+        )
 
     def anonymous(self, *, headers: Mapping[str, str] | None = None) -> httpx.Client:
         """An HTTP client that sends no key."""

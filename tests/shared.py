@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from tests.databases import fresh_database
 from tests.qdrant import QdrantServer
 from tests.s3 import S3, variables
@@ -26,9 +28,9 @@ class Shared:
 
 
 @contextmanager
-def shared_stores(folder: Path) -> Iterator[Shared]:
-    """All of it, made for a test and ended after it."""
-    with fresh_database() as database, QdrantServer(folder / "qdrant") as qdrant, S3(folder) as s3:
+def shared_stores(folder: Path, postgres: sa.URL | None = None) -> Iterator[Shared]:
+    """All of it, made for a test and ended after it; `postgres` may be a server of the test's own."""
+    with fresh_database(postgres) as database, QdrantServer(folder / "qdrant") as qdrant, S3(folder) as s3:
         bucket = s3.bucket(f"lamina-{secrets.token_hex(6)}")
         env = {
             **variables(s3.url),

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_bytes
@@ -89,12 +90,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the engines, wire the services, and go on with what was left unfinished."""
     refuse_half_copies(settings)
     with _held(settings.data_dir) as mark:
-        crashed = mark.tell() > 0
+        crash = _Crash(unswept=mark.tell() > 0)
         mark.write("A server runs, or was killed.\n")
         mark.flush()
-        async with _engines(settings) as engines, _wired(settings, engines, crashed) as services:
+        async with _engines(settings) as engines, _wired(settings, engines, crash) as services:
             yield services
-        mark.truncate(0)
+        if not crash.unswept:
+            mark.truncate(0)
 
 
 @asynccontextmanager
@@ -213,7 +215,7 @@ def _reconciler(records: SqlRecordStore, removal: Removal, exclusion: Exclusion)
 
 
 @asynccontextmanager
-async def _wired(settings: Settings, engines: Engines, crashed: bool) -> AsyncIterator[Services]:
+async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> AsyncIterator[Services]:
     """The services over their engines, until they have stopped."""
     folder = settings.data_dir
     records, vectors, blob_store = engines
@@ -350,14 +352,17 @@ async def _wired(settings: Settings, engines: Engines, crashed: bool) -> AsyncIt
         async with records.transaction(EVERYWHERE):  # another process may make its first start as well
             await bootstrap(services, folder)
         await durable.launch()
+        await recovery.begin()
         if alone:  # what others are at work on looks like what a crash left
-            await recovery.run()
+            await recovery.end_deletions()
             reconciler = _reconciler(records, removal, exclusion)
-            sweep = asyncio.create_task(_sweep(recovery, reconciler)) if crashed else None
+            sweep = asyncio.create_task(_sweep(recovery, reconciler, crash)) if crash.unswept else None
+    watch = asyncio.create_task(recovery.watch())
     try:
         async with membership.present():
             yield services
     finally:
+        watch.cancel()
         if sweep is not None:
             sweep.cancel()
         if not await durable.stop(_DRAIN_SECONDS):
@@ -381,23 +386,38 @@ async def check_compute(settings: Settings) -> None:
         cluster.close()
 
 
-async def _sweep(recovery: Recovery, reconciler: Reconciler) -> None:
+@dataclass(slots=True)
+class _Crash:
+    """What killed servers left in a data folder. Another process may be why it is still there at the stop."""
+
+    unswept: bool
+
+
+async def _sweep(recovery: Recovery, reconciler: Reconciler, crash: _Crash) -> None:
     """After a crash, remove what it left half-made: blobs whose object was never stored, say."""
     began = now()
     async for scope in recovery.scopes():
         found = await reconciler.repair(scope, before=began)
         if found:
             log.info("crash_swept", namespace_id=scope.namespace_id, **found.counts)
+    crash.unswept = False
 
 
 @contextmanager
 def _held(folder: Path) -> Iterator[IO[str]]:
     """Keep other processes out of a data folder. Gives the file that says whether a server was killed in it.
 
-    Raises `UnavailableError` when another process is in it.
+    Raises `UnavailableError` when another process is in it, or it cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "running").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / "running").open("a+")
+    except OSError as error:
+        raise UnavailableError(
+            f"The data folder {folder.absolute()} cannot be written to: {error.strerror}. "
+            "To mend it, make it writable, or name another one with --data-dir."
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a process that is killed lets go of it
         except BlockingIOError:

@@ -2,15 +2,16 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from lamina.app import open_reconciler
 from lamina.core.settings import Settings
 from lamina.documents.reconcile import Orphans
 
 
-async def orphans_in(data_dir: Path, *, repair: bool = False) -> dict[str, Orphans]:
+async def orphans_in(data_dir: Path, *, repair: bool = False, **settings: Any) -> dict[str, Orphans]:
     """What belongs to nothing, by namespace id; nothing at all where all is well."""
-    async with open_reconciler(Settings(data_dir=data_dir)) as (reconciler, scopes):
+    async with open_reconciler(Settings(data_dir=data_dir, **settings)) as (reconciler, scopes):
         found = {
             scope.namespace: await (reconciler.repair(scope) if repair else reconciler.orphans(scope))
             for scope in scopes

@@ -1,19 +1,33 @@
 """API processes and workers that share an installation: work moves between them, and away from the dead."""
 
+import asyncio
 import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from lamina.processing.exclusion import Exclusion
+from lamina.stores.records.database import Database
+from lamina.stores.records.locks import Locks
 from tests.server import RunningServer, ServerDied
 from tests.shared import RunningWorker, Shared, shared_stores
-from tests.steps import create_bucket, create_collection, documents, eventually, ok
+from tests.steps import (
+    POEMS,
+    create_bucket,
+    create_collection,
+    create_objects,
+    documents,
+    eventually,
+    ok,
+)
 
 COUNT = 400
 
@@ -100,6 +114,41 @@ def test_the_work_of_a_worker_that_was_killed_is_taken_over(
             assert "work_taken_over" in two.log + server.log
             assert two.stop() == 0
         all_there(api, collection)
+
+
+def test_a_batch_that_was_promised_and_never_begun_is_begun_by_another(
+    shared: Shared, server: RunningServer, tmp_path: Path
+) -> None:
+    """Its API process died right after it had stored that the batch is due."""
+    with server.client() as api:
+        bucket, collection, batch = submitted(api, 100)
+        engine = sa.create_engine(shared.database)
+        with engine.begin() as connection:
+            forgotten = sa.text("DELETE FROM dbos.workflow_status WHERE workflow_uuid = :id")
+            task_id = state(api, bucket, batch)["task_id"]
+            assert connection.execute(forgotten, {"id": task_id}).rowcount == 1
+        engine.dispose()
+        with worker(shared, tmp_path, "one") as one:
+            eventually(lambda: state(api, bucket, batch)["status"] == "COMPLETED", "the batch has ended")
+            assert one.stop() == 0
+        all_there(api, collection, 100)
+
+
+async def test_an_object_is_not_deleted_while_a_batch_writes_its_documents(
+    shared: Shared, server: RunningServer
+) -> None:
+    """The batch runs in another process, which holds what it writes to."""
+    database = await Database.open(shared.database)
+    with server.client() as api, ThreadPoolExecutor(1) as threads:
+        bucket = create_bucket(api)["bucket_id"]
+        (object_id,) = create_objects(api, bucket, POEMS[:1])
+        async with Exclusion(Locks(database)).of([object_id], jointly=True):
+            deletion = threads.submit(api.delete, f"/v1/buckets/{bucket}/objects/{object_id}")
+            await asyncio.sleep(1)
+            assert not deletion.done()
+            ok(api.get(f"/v1/buckets/{bucket}/objects/{object_id}"))
+        assert deletion.result(60).status_code == 204
+    await database.close()
 
 
 def test_batches_of_two_namespaces_take_turns(shared: Shared, server: RunningServer, tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ import httpx
 from lamina.core.ids import document_id
 from tests.steps import create_retriever, ok, search_stage, unique
 
-TEXT_SCHEMA = {"properties": {"text": {"type": "text", "required": True}, "title": {"type": "string"}}}
+TEXT_SCHEMA = {
+    "properties": {
+        "text": {"type": "text", "required": True},
+        "title": {"type": "string"},
+        "photo": {"type": "image"},
+    }
+}
 BLANK = " \n "
 """A text that a bucket takes and that no extractor can do anything with."""
 

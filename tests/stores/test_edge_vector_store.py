@@ -1,6 +1,7 @@
 """What only the embedded engine can get wrong: files, processes, crashes, and what it knows of fields."""
 
 import asyncio
+import errno
 import random
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from lamina.stores.vectors.base import (
     VectorSpec,
 )
 from lamina.stores.vectors.edge import EdgeVectorStore
+from lamina.stores.vectors.edge_disk import ROOM
 from lamina.stores.vectors.edge_fields import Fields, Vocabulary
 from lamina.stores.vectors.edge_filters import plan
 
@@ -155,6 +157,54 @@ async def test_a_second_process_is_told_that_the_store_is_in_use(tmp_path: Path)
     await store.close()
     assert await other.count(AT) == 0
     await other.close()
+
+
+async def test_a_full_disk_refuses_writes_and_reading_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = EdgeVectorStore(tmp_path, index_from=0)
+    await store.create(AT, [VectorSpec("dense", 4)])
+    here = Point("doc_1", {"kind": "A"}, {"dense": [1.0, 0.0, 0.0, 0.0]})
+    await store.upsert(AT, [here])
+    with monkeypatch.context() as full:
+        full.setattr("lamina.stores.vectors.edge_disk.room", lambda folder: ROOM - 1)
+        full.setattr("lamina.stores.vectors.edge_shard.room", lambda folder: ROOM - 1)
+        for write in (
+            store.upsert(AT, [Point("doc_2", {"other": "B"}, {"dense": [0.0, 1.0, 0.0, 0.0]})]),
+            store.replace_payloads(AT, {"doc_1": {"kind": "B"}}),
+            store.delete(AT, ["doc_1"]),
+            store.create(AT, [VectorSpec("more", 4)]),
+            store.create(CollectionRef("ns_1", "col_2"), []),
+        ):
+            with pytest.raises(UnavailableError, match="its disk is full"):
+                await write
+        assert await store.count(AT, Condition("kind", "eq", "a")) == 1
+        query = VectorQuery(Nearest([1.0, 0.0, 0.0, 0.0], "dense"), limit=5)
+        assert [hit.point.document_id for hit in await store.search(AT, query)] == ["doc_1"]
+    await store.upsert(AT, [Point("doc_2", {"other": "B"}, {"dense": [0.0, 1.0, 0.0, 0.0]})])
+    await store.create(CollectionRef("ns_1", "col_2"), [])
+    assert await store.count(AT, Condition("other", "eq", "b")) == 1
+    await store.close()
+
+
+async def test_what_a_full_disk_kept_from_being_told_is_told_with_the_next_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = EdgeVectorStore(tmp_path)
+    await store.create(AT, [])
+    point = Point("doc_1", {"a": [{"b": "X"}]})
+    with monkeypatch.context() as patched:
+        patched.setattr("lamina.stores.vectors.edge_shard.write_whole", full)
+        with pytest.raises(UnavailableError, match="No space left on device"):
+            await store.upsert(AT, [point])
+    await store.upsert(AT, [point])
+    await store.close()
+    store = EdgeVectorStore(tmp_path)
+    assert await store.count(AT, Condition("a.b", "eq", "x")) == 1
+    await store.close()
 
 
 async def test_reading_goes_on_while_a_collection_gains_a_vector(tmp_path: Path) -> None:

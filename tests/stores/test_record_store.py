@@ -4,6 +4,8 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -477,6 +479,45 @@ async def test_readers_are_answered_while_writers_wait_for_each_other(pair: Pair
 
 
 # What can be wrong with a database
+
+
+@pytest.mark.parametrize("limit", ["PRAGMA max_page_count = 1", "PRAGMA query_only = on"])
+async def test_a_full_or_read_only_disk_refuses_writes_and_reading_goes_on(
+    limit: str, tmp_path: Path
+) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'records.sqlite'}"
+    store = await SqlRecordStore.open(url)
+    await store.repository(THINGS).add(BUCKET, Thing(object_id="obj_1"))
+    await store.close()
+
+    def limited(connection: Any, _: object) -> None:
+        connection.cursor().execute(limit)
+
+    store = await SqlRecordStore.open(url)
+    sa.event.listen(store.database.engine.sync_engine, "connect", limited)
+    await store.database.engine.dispose()
+    await refuses_writes(store)
+    await store.close()
+
+
+async def test_a_standby_refuses_writes_and_is_read_from(empty_postgres_url: str) -> None:
+    store = await SqlRecordStore.open(empty_postgres_url)
+    await store.repository(THINGS).add(BUCKET, Thing(object_id="obj_1"))
+    await store.close()
+    url = f"{empty_postgres_url}?options=-c%20default_transaction_read_only%3Don"
+    store = await SqlRecordStore.open(url)
+    await refuses_writes(store)
+    await store.close()
+
+
+async def refuses_writes(store: SqlRecordStore) -> None:
+    """Writes are refused in whole, the one record that is there is read."""
+    things = store.repository(THINGS)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="The record store is unavailable"):
+            await things.add(BUCKET, *(Thing(note="x" * 10_000) for _ in range(50)))
+        assert (await things.get(BUCKET, "obj_1")).object_id == "obj_1"
+        assert await things.count(BUCKET) == 1
 
 
 async def test_a_newer_database_is_refused(records_url: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -329,9 +329,13 @@ class DerivedDocuments:
         self.vectors = removal.vectors
         self._exclusion = exclusion
 
-    def alone(self, object_ids: Sequence[str]) -> AbstractAsyncContextManager[None]:
-        """Inside, no batch writes documents of these objects."""
-        return self._exclusion.of(object_ids)
+    @asynccontextmanager
+    async def alone(self, scope: Scope, object_ids: Sequence[str]) -> AsyncIterator[None]:
+        """Inside, no batch writes documents of these objects, which are gone at the end."""
+        async with self._exclusion.of(object_ids) as lock:
+            yield
+            if not await lock.alive():  # a batch may have done so after all
+                await self.remove(scope, object_ids)
 
     async def remove(self, scope: Scope, object_ids: Sequence[str]) -> None:
         """Delete them in every collection, their own files first."""

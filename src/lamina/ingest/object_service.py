@@ -363,9 +363,10 @@ class ObjectService:
     async def delete(self, scope: Scope, bucket: Bucket, object_id: str) -> None:
         """Remove an object, its documents and its blobs; the record goes last, so that a retry can finish."""
         stored = await self.get(scope, bucket, object_id)
-        await self.derived.remove(scope.of_namespace(), [stored.object_id])
-        await self.blobs.remove(scope, bucket.bucket_id, stored.object_id)
-        await self.objects.delete(scope.within(bucket.bucket_id), stored.object_id)
+        async with self.derived.alone(scope.of_namespace(), [stored.object_id]):
+            await self.derived.remove(scope.of_namespace(), [stored.object_id])
+            await self.blobs.remove(scope, bucket.bucket_id, stored.object_id)
+            await self.objects.delete(scope.within(bucket.bucket_id), stored.object_id)
 
     async def statistics(self, scope: Scope, bucket: Bucket) -> JsonObject:
         """`ObjectListStats` of the contract."""

@@ -1,6 +1,7 @@
 """① Objects: records with blobs, checked against their bucket's schema. Creating one processes nothing."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
 from pydantic import AliasChoices, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
@@ -195,6 +196,9 @@ class ObjectsCreated(Model):
 
 class Derived(Protocol):
     """What processing made of objects. `documents` provides it."""
+
+    def alone(self, scope: Scope, object_ids: Sequence[str]) -> AbstractAsyncContextManager[None]:
+        """Inside, no batch writes documents of these objects, which are gone at the end."""
 
     async def remove(self, scope: Scope, object_ids: Sequence[str]) -> None:
         """Delete every document that descends from these objects, with its blobs."""

@@ -7,12 +7,13 @@ the stores live.
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
-from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, _sys_db
 
 from lamina.core.errors import (
     ClusterUnavailableError,
@@ -40,6 +41,9 @@ _PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 
 _PATIENCE: Final = 5.0
 """The same for a step that has to succeed some time."""
+
+_BEGIN_SECONDS: Final = 5.0
+"""How long a request waits for a workflow to be begun, before it leaves that to a thread."""
 
 Workflow = Callable[..., None]
 """A function of JSON arguments. It must decide the same way each time it runs."""
@@ -89,6 +93,9 @@ class Durable:
         self._workflows: dict[str, Workflow] = {}
         self._stopping = threading.Event()
         self._under_way = 0
+        # Threads of its own: while the database is away each waits until it is back.
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="durable")
+        _wait_for_room()
         DBOS(
             config={
                 "name": "lamina",
@@ -149,6 +156,7 @@ class Durable:
         """Begin a workflow, or have one of several processes begin it.
 
         Beginning one with the same id again changes nothing. `partition` is whose work it is.
+        While the database cannot take it, it is tried again after the return.
         """
 
         def begin() -> None:
@@ -159,7 +167,21 @@ class Durable:
                     with SetEnqueueOptions(queue_partition_key=partition):
                         DBOS.enqueue_workflow(_QUEUE, self._workflows[name], *arguments)
 
-        await asyncio.to_thread(begin)
+        beginning = self._loop.run_in_executor(self._threads, begin)
+        await asyncio.wait([beginning], timeout=_BEGIN_SECONDS)
+        if beginning.done():
+            beginning.result()
+        else:
+            log.warning("workflow_not_begun_yet", workflow=name, workflow_id=workflow_id)
+
+    async def begun(self, workflow_ids: Collection[str]) -> set[str]:
+        """Those of the workflows that were begun, here or by another process, and may have ended."""
+
+        def known() -> set[str]:
+            found = DBOS.list_workflows(workflow_ids=list(workflow_ids), load_input=False, load_output=False)
+            return {one.workflow_id for one in found}
+
+        return await self._loop.run_in_executor(self._threads, known) if workflow_ids else set()
 
     async def executors(self) -> set[str]:
         """Who runs workflows now, or did when it died."""
@@ -168,13 +190,13 @@ class Durable:
             found = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
             return {one.executor_id for one in found if one.executor_id}
 
-        return await asyncio.to_thread(running)
+        return await self._loop.run_in_executor(self._threads, running)
 
     async def take_over(self, executor_id: str) -> int:
         """Give the workflows of a process that died back to the queue; how many there were."""
         # The library keeps this to itself and its paid service; the queue hands each out once.
         recover = DBOS._recover_pending_workflows
-        return len(await asyncio.to_thread(recover, [executor_id]))
+        return len(await self._loop.run_in_executor(self._threads, recover, [executor_id]))
 
     async def stop(self, seconds: float) -> bool:
         """Begin no further step, and wait for those under way; whether all of them ended in time."""
@@ -229,6 +251,32 @@ class Durable:
     def _pause(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
             raise StoppedError
+
+
+def _wait_for_room() -> None:
+    """Have the library wait for a full disk or a read-only database as it does for one that is away.
+
+    It would take the failure to remember a step for the end of the workflow. It has no setting for
+    that, and keeps what it waits for in two functions of its own.
+    """
+    library: Any = _sys_db
+    if getattr(library, "lamina_waits", False):
+        return
+    on_postgres, on_sqlite = library.retriable_postgres_exception, library.retriable_sqlite_exception
+
+    def postgres(error: Exception) -> bool:
+        return on_postgres(error) or getattr(getattr(error, "orig", None), "sqlstate", None) == _READ_ONLY
+
+    def sqlite(error: Exception) -> bool:
+        said = str(getattr(error, "orig", None) or error)
+        return on_sqlite(error) or any(one in said for one in _FULL)
+
+    library.retriable_postgres_exception, library.retriable_sqlite_exception = postgres, sqlite
+    library.lamina_waits = True
+
+
+_READ_ONLY: Final = "25006"
+_FULL: Final = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
 
 
 def _explained(step: str, error: BaseException) -> tuple[str, bool, bool]:

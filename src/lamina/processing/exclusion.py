@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 from zlib import crc32
 
-from lamina.stores.records.locks import Locks
+from lamina.stores.records.locks import Lock, Locks
 
 STRIPES: Final = 512
 
@@ -27,10 +27,10 @@ class Exclusion:
         self._waiting: list[asyncio.Future[None]] = []
 
     @asynccontextmanager
-    async def of(self, keys: Iterable[str], *, jointly: bool = False) -> AsyncIterator[None]:
+    async def of(self, keys: Iterable[str], *, jointly: bool = False) -> AsyncIterator[Lock]:
         """Hold the keys. Taking further ones inside could wait for ever: take all at once.
 
-        Other processes may hold them `jointly`.
+        Other processes may hold them `jointly`. The lock says whether they were held all the time.
         """
         wanted = frozenset(keys)
         while not self._held.isdisjoint(wanted):
@@ -40,8 +40,8 @@ class Exclusion:
         self._held |= wanted
         try:
             stripes = {f"objects {crc32(key.encode()) % STRIPES}" for key in wanted}
-            async with self._locks.held(stripes, jointly=jointly):
-                yield
+            async with self._locks.held(stripes, jointly=jointly) as lock:
+                yield lock
         finally:
             self._held -= wanted
             waiting, self._waiting = self._waiting, []

@@ -75,28 +75,26 @@ class Membership:
         try:
             while True:
                 with suppress(RecordsUnavailableError):
-                    own = await self._renewed(own)
+                    await self._renew(own)
                     await self._take_over()
                 await asyncio.sleep(_LOOK_SECONDS)
         finally:
-            for lock in own:
-                await lock.release()
+            await _release(own)
 
-    async def _renewed(self, own: list[Lock]) -> list[Lock]:
-        """This process's locks, taken anew where the database lost them."""
-        if own and all([await lock.alive() for lock in own]):
-            return own
-        for lock in own:
-            await lock.release()
-        wanted = [await self._locks.hold(_name(self._durable.executor_id))]
+    async def _renew(self, own: list[Lock]) -> None:
+        """Take this process's locks, anew where the database lost them. `own` are those held, always."""
+        wanted = [(_name(self._durable.executor_id), False)]
         if not self._exclusive:
-            wanted.append(await self._locks.hold(_ALL, jointly=True))
-        held = [lock for lock in wanted if lock is not None]
-        if len(held) < len(wanted):  # another starts, or looks for us: both are over in a moment
-            for lock in held:
-                await lock.release()
-            return []
-        return held
+            wanted.append((_ALL, True))
+        if len(own) == len(wanted) and all([await lock.alive() for lock in own]):
+            return
+        await _release(own)
+        for name, jointly in wanted:
+            lock = await self._locks.hold(name, jointly=jointly)
+            if lock is None:  # another starts, or looks for us: both are over in a moment
+                await _release(own)
+                return
+            own.append(lock)
 
     async def _take_over(self) -> None:
         others = await self._durable.executors() - {self._durable.executor_id}
@@ -113,6 +111,11 @@ class Membership:
                     log.info("work_taken_over", workflows=count, executor=one)
             finally:
                 await lock.release()
+
+
+async def _release(own: list[Lock]) -> None:
+    while own:
+        await own.pop().release()
 
 
 def _name(executor_id: str) -> str:

@@ -1,10 +1,12 @@
-"""② What a start does about what a crash cut short: tasks without a workflow, deleted collections."""
+"""② What is done about what a crash cut short: tasks without a workflow, deleted collections."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import structlog
 
+from lamina.core.errors import UnavailableError
 from lamina.core.filters import And, Condition
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.statuses import Status
@@ -30,8 +32,11 @@ _WORKFLOWS: Final = {
 """The workflow behind a type of task, and what its task says it is about besides the namespace."""
 
 
+_LOOK_SECONDS: Final = 30.0
+
+
 class Recovery:
-    """Runs once, after the durable workflows were launched and before requests are answered."""
+    """Runs once the durable workflows were launched."""
 
     def __init__(
         self,
@@ -50,11 +55,28 @@ class Recovery:
         self.tasks = tasks
         self.removal = removal
 
-    async def run(self) -> None:
-        """Begin what was promised and not begun; end the deletion of collections."""
+    async def begin(self) -> None:
+        """Begin what was promised and not begun, by whatever process."""
         async for organization_id in self._organizations():
-            async for task in self._unfinished(organization_id):
-                await self._begin(organization_id, task)
+            async for tasks in self._unfinished(organization_id):
+                begun = await self.durable.begun([task.task_id for task in tasks])
+                for task in tasks:
+                    if task.task_id not in begun:
+                        await self._begin(organization_id, task)
+
+    async def watch(self) -> None:
+        """Do so again and again: a process may die between the promise and the beginning."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await self.begin()
+            except UnavailableError:
+                continue
+            except Exception:
+                log.exception("unfinished_not_looked_for")
+
+    async def end_deletions(self) -> None:
+        """End the deletion of collections. Others that are at work may look as if they needed that."""
         async for scope in self.scopes():
             await self._end_deletions(scope)
 
@@ -70,7 +92,7 @@ class Recovery:
             for one in some:
                 yield one.organization_id
 
-    async def _unfinished(self, organization_id: str) -> AsyncIterator[Task]:
+    async def _unfinished(self, organization_id: str) -> AsyncIterator[Sequence[Task]]:
         open_: list[Json] = [Status.PENDING.value, Status.PROCESSING.value]
         types: list[Json] = [one.value for one in _WORKFLOWS]
         where = And(
@@ -80,11 +102,10 @@ class Recovery:
             )
         )
         async for some in self.tasks.tasks.iterate(Scope(organization_id), where=where):
-            for task in some:
-                yield task
+            yield some
 
     async def _begin(self, organization_id: str, task: Task) -> None:
-        """Begin a task's workflow, unless it was begun: workflows go by their task's id."""
+        """Begin a task's workflow, unless that was done meanwhile: workflows go by their task's id."""
         workflow, subject = _WORKFLOWS[task.task_type]
         about = task.additional_data or {}
         arguments = [organization_id, about.get("namespace_id"), *([about.get(subject)] if subject else [])]

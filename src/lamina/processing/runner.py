@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Final
 
-from lamina.core.errors import LaminaError, UnavailableError
+from lamina.core.errors import LaminaError, RecordsUnavailableError, UnavailableError
 from lamina.core.statuses import Status
 from lamina.extractors.base import Part, PartialExtractionError, Source
 from lamina.platform.secrets import SecretService
@@ -23,6 +23,7 @@ from lamina.processing.sources import SourceRecord, extractor_source
 from lamina.processing.work import Work
 from lamina.processing.workers import WorkerPool
 from lamina.processing.writer import Writer
+from lamina.stores.records.locks import Lock
 
 GROUP: Final = 256
 """Sources in one call to the workers. `bench/ingestion.py`: 0.95 of the bare model's rate, 0.86 with 64."""
@@ -98,7 +99,7 @@ class Runner:
         for attempt in range(1, _ATTEMPTS + 1):
             found = await feed.read(waiting)
             made = await self._made(work, found)
-            async with self._exclusion.of(_keys(waiting, found), jointly=True):
+            async with self._exclusion.of(_keys(waiting, found), jointly=True) as lock:
                 latest = await feed.read(waiting)
                 changed = {
                     one
@@ -109,7 +110,7 @@ class Runner:
                     changed.clear()
                 settled = {one: found.get(one) for one in waiting if one not in changed}
                 lost = {one: feed.gone for one in settled if one not in latest}
-                tally.add(await self._settle(work, settled, lost, made))
+                tally.add(await self._settle(work, settled, lost, made, lock))
             waiting = [one for one in waiting if one in changed]
             if not waiting:
                 break
@@ -149,7 +150,12 @@ class Runner:
         return dict(zip((source.source_id for source in sources), outcomes, strict=True))
 
     async def _settle(
-        self, work: Work, settled: Read, lost: Mapping[str, LaminaError | None], made: Mapping[str, Made]
+        self,
+        work: Work,
+        settled: Read,
+        lost: Mapping[str, LaminaError | None],
+        made: Mapping[str, Made],
+        lock: Lock,
     ) -> Tally:
         """Write the documents of sources that nobody else changes now, and record what became of them."""
         parts: dict[str, tuple[SourceRecord, Sequence[Part]]] = {}
@@ -169,6 +175,8 @@ class Runner:
         errors.update(refused)
         whole += [one for one in written if one not in errors]
         await self.writer.remove_stale(work, whole, written)
+        if not await lock.alive():  # an object may have been deleted meanwhile: the next attempt sees that
+            raise RecordsUnavailableError("The record store was lost while documents were written.")
         return await self.ledger.record(
             work,
             [

@@ -27,10 +27,10 @@ class Locks:
         )
 
     @asynccontextmanager
-    async def held(self, names: Iterable[str], *, jointly: bool = False) -> AsyncIterator[None]:
+    async def held(self, names: Iterable[str], *, jointly: bool = False) -> AsyncIterator["Lock"]:
         """Wait for locks, all of them in one order, and hold them. Several may hold one `jointly`."""
         if self._engine is None:
-            yield
+            yield Lock(None)
             return
         keys = sorted({lock_key("lock", name) for name in names})
         function = "pg_advisory_lock_shared" if jointly else "pg_advisory_lock"
@@ -38,7 +38,7 @@ class Locks:
             async with self._engine.connect() as connection:
                 query = sa.text(f"select {function}(key) from unnest(cast(:keys as bigint[])) as key")
                 await connection.execute(query, {"keys": keys})
-                yield
+                yield Lock(connection)
 
     async def hold(self, name: str, *, jointly: bool = False) -> "Lock | None":
         """A lock if it is free, which the caller lets go of; None where somebody holds it."""

@@ -290,9 +290,13 @@ def _info(shard: Shard) -> CollectionInfo:
 
 @contextmanager
 def _engine_failures() -> Iterator[None]:
-    """Turn failures of the engine, which come as bare `Exception`, into one that says so."""
+    """Turn failures of the engine, which come as bare `Exception`, and of the disk into one that says so."""
     try:
         yield
+    except OSError as error:
+        raise UnavailableError(
+            f"The vector store cannot be used at the moment: {error.strerror or type(error).__name__}."
+        ) from error
     except Exception as error:
         if type(error) is Exception:
             raise UnavailableError(f"The vector store cannot answer: {error}") from error

@@ -32,6 +32,7 @@ from lamina.core.predicate import predicate, values_at
 from lamina.core.types import Json, JsonObject
 from lamina.stores.vectors import edge_filters
 from lamina.stores.vectors.base import CollectionRef, IndexType, Point, VectorSpec
+from lamina.stores.vectors.edge_disk import ROOM, check_room, room, size_of
 from lamina.stores.vectors.edge_engine import (
     SYSTEM_INDEXES,
     create_index,
@@ -88,6 +89,8 @@ class Shard:
         """Ids of points written since the copy was made in which graphs are being built."""
         self.version = 0
         """Goes up with every write."""
+        self._unwritten = False
+        """Whether payloads held what the file of fields does not tell yet."""
         self.written_at = time.monotonic()
         self.engine = engine or q.EdgeShard.load(str(folder / self._manifest.generation))
         self.ungraphed = abs(self.engine.info().points_count - self._manifest.graphed)
@@ -104,6 +107,8 @@ class Shard:
         """Make a shard in a folder that holds none."""
         check_specs(vectors)
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        check_room(folder)
         specs = {spec.name: spec for spec in vectors}
         engine = new_engine(folder / "g1", specs)
         write_whole(folder / _FIELDS, Fields().to_json())
@@ -139,7 +144,7 @@ class Shard:
         with self._writing:
             for path in sorted(paths):
                 type = self.fields.index_to_make(path)
-                if type is not None:
+                if type is not None and room(self._folder) >= ROOM:  # without it reads take longer
                     self._make_index(path, type)
                 if self.fields.vocabulary_to_load(path):
                     self._load_vocabulary(path)
@@ -211,6 +216,7 @@ class Shard:
         payloads = [self._stored(point.document_id, point.payload, point.vectors) for point in latest]
         with self._writing:
             self._alive()
+            check_room(self._folder)
             prepared = [to_engine(*both, self.specs) for both in zip(latest, payloads, strict=True)]
             self._observe(payloads)
             for chunk in _chunks(prepared, CHUNK):
@@ -228,6 +234,7 @@ class Shard:
                 for record, names in found
             }
             operations = {str(id): overwriting(id, payload) for id, payload in stored.items()}
+            check_room(self._folder)
             self._observe(stored.values())
             for id, operation in operations.items():
                 self._update(operation, [id])
@@ -300,8 +307,7 @@ class Shard:
             source, copy = (
                 self._folder / name for name in (self._manifest.generation, Manifest.following(self._folder))
             )
-            size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
-            if shutil.disk_usage(self._folder).free < _SPACE * size:
+            if room(self._folder) < _SPACE * size_of(source):
                 return None
             shutil.copytree(source, copy)
             self._written_since_copy = set()
@@ -368,6 +374,7 @@ class Shard:
             raise NotFoundError("collection", self.at.collection_id)
 
     def _update(self, operation: q.UpdateOperation, ids: Sequence[str]) -> None:
+        check_room(self._folder)
         if self._written_since_copy is not None:
             self._written_since_copy.update(ids)
         self.engine.update(operation)
@@ -383,10 +390,13 @@ class Shard:
     def _observe(self, payloads: Iterable[Mapping[str, Json]]) -> None:
         """Record what the payloads hold before they are written."""
         news = [self.fields.observe(payload) for payload in payloads]
-        if any(news):
+        self._unwritten |= any(news)
+        if self._unwritten:
             write_whole(self._folder / _FIELDS, self.fields.to_json())
+            self._unwritten = False
 
     def _rebuild(self, specs: Mapping[str, VectorSpec]) -> None:
+        check_room(self._folder, size_of(self._folder / self._manifest.generation))
         generation = Manifest.following(self._folder)
         engine = new_engine(self._folder / generation, specs)
         for records in self.scan(None, with_vector=True, everything=True):
