@@ -135,7 +135,12 @@ def _walk(members: Mapping[str, Json], prefix: str, reached: dict[str, list[Json
         if "." in key:
             continue
         path = prefix + key
-        reached.setdefault(path, []).append(value)
+        if path in reached:
+            reached[path].append(value)
+        else:
+            reached[path] = [value]
+        if value is None or isinstance(value, str | int | float):
+            continue  # which a test for `Mapping` would take longest to tell
         if isinstance(value, Mapping):
             _walk(value, path + ".", reached)
         elif isinstance(value, list | tuple):
