@@ -84,7 +84,7 @@ async def scroll(
     vectors: bool = False,
 ) -> tuple[list[Found], str | None]:
     """Points in order of id from an offset on, and the next offset."""
-    body = {"limit": limit, "with_payload": payload, "with_vector": vectors}
+    body: dict[str, object] = {"limit": limit, "with_payload": payload, "with_vector": vectors}
     body |= {"offset": offset} if offset is not None else {}
     body |= {"filter": where} if where is not None else {}
     told = await server.send("POST", _points(name, "/scroll"), encoded(body))
