@@ -9,10 +9,12 @@ collection's and its document's.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote
 
+import numpy as np
+import qdrant_edge as q
 from qdrant_client import models
 
 from lamina.core.ids import point_id
@@ -50,7 +52,7 @@ def server_id(collection_id: str, document_id: str) -> str:
     return point_id(f"{collection_id}\x1f{document_id}")
 
 
-@cache
+@lru_cache(maxsize=4_096)
 def server_name(spec: VectorSpec) -> str:
     """The name of a vector on the server."""
     name = quote(spec.name, safe="")
@@ -59,7 +61,7 @@ def server_name(spec: VectorSpec) -> str:
     return f"{name}~{spec.size}{_LETTERS[spec.distance]}{'m' if spec.kind == 'multi' else ''}"
 
 
-@cache
+@lru_cache(maxsize=4_096)
 def spec_of(server_name: str) -> VectorSpec | None:
     """The vector that such a name stands for; None for another name."""
     match = _NAME.fullmatch(server_name)
@@ -85,7 +87,10 @@ def to_server(point: Point, collection_id: str, specs: Specs) -> bytes:
     """A point as the server takes it, in JSON. Raises `ValidationError`."""
     vectors: dict[str, Any] = {}
     for name, vector in point.vectors.items():
-        vectors[server_name(specs[name])] = checked_vector(name, vector, specs)
+        checked = checked_vector(name, vector, specs)
+        # Written with 17 digits, 32 bits come back to the last one, whatever the server's parser rounds.
+        exact = checked if isinstance(checked, q.SparseVector) else checked.astype(np.float64)
+        vectors[server_name(specs[name])] = exact
     if isinstance(point.lexical, SparseVector):
         vectors[LEXICAL] = {"indices": point.lexical.indices, "values": point.lexical.values}
     elif point.lexical:
