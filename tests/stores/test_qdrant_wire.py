@@ -114,6 +114,7 @@ async def test_a_kept_connection_that_is_lost_costs_no_request() -> None:
         (answer(b"<html>", "Content-Length: 6"), "does not answer like a Qdrant server"),
         (answer(b"", "Content-Length: 0", status="429 Too Many Requests"), "overloaded"),
         (answer(b"", "Content-Length: 0", status="503 Service Unavailable"), "cannot answer"),
+        (answer(b"", "Content-Length: 0", status="530 Beyond The List"), "cannot answer: 530"),
         (b"", "did not answer in 1 s"),
     ],
 )
@@ -129,3 +130,17 @@ async def test_what_is_no_good_answer_is_said_in_plain_words(sent: bytes, words:
         with pytest.raises(UnavailableError, match=words):
             await server.send("POST", "/", b"{}")
         await server.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://qdrant", ("qdrant", 6333)),
+        ("https://qdrant.example/prefix", ("qdrant.example", 6333)),
+        ("http://[::1]:7000", ("::1", 7000)),
+    ],
+)
+async def test_the_plain_connections_lead_where_the_clients_lead(url: str, place: tuple[str, int]) -> None:
+    server = Server(ServerOptions(url))
+    assert (server._wire.host, server._wire.port) == place
+    await server.close()

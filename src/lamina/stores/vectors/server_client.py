@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
+from http.client import responses
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import httpx
@@ -93,7 +93,9 @@ class Server:
                 check_compatibility=False,
             )
         key = {} if options.api_key is None else {"api-key": options.api_key}
-        self._wire = Wire(options.url, {"Content-Type": "application/json", **key}, options.timeout)
+        fields = {"Content-Type": "application/json", **key}
+        whole_url = self.client.http.client.host  # with the client's own port where the given one has none
+        self._wire = Wire(whole_url, fields, options.timeout)
 
     async def ask(self, call: Callable[P, Awaitable[T]], *given: P.args, **named: P.kwargs) -> T:
         """What the server answers to a method of `client`. Everything asked of it may be asked twice.
@@ -127,7 +129,7 @@ class Server:
             raise ResponseHandlingException(error) from error
         if status == 429:
             raise UnavailableError(f"The Qdrant server is overloaded: {body[:200].decode(errors='replace')}")
-        raise UnexpectedResponse(status, HTTPStatus(status).phrase, body, httpx.Headers())
+        raise UnexpectedResponse(status, responses.get(status, ""), body, httpx.Headers())
 
     async def check(self) -> None:
         """Raise `UnavailableError` that says how to mend it when this is no server that can be used."""

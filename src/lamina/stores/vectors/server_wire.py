@@ -28,8 +28,8 @@ class Wire:
         """Connects to nothing yet. `timeout` is that of a request, in seconds."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if secure else 80)
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if secure else 80)
         self._prefix = parts.path.rstrip("/")
         self._ssl: ssl.SSLContext | None = httpx.create_ssl_context() if secure else None
         fields = {"Host": parts.netloc.rpartition("@")[2], **headers}
@@ -73,7 +73,7 @@ class Wire:
 
     async def _connected(self) -> "_Connection":
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._ssl)
+        _, connection = await loop.create_connection(_Connection, self.host, self.port, ssl=self._ssl)
         return connection
 
 
