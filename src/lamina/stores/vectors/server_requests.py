@@ -1,7 +1,8 @@
 """The requests to a Qdrant server that carry points, as plain JSON.
 
-The client's models of them cost more than the server's work: a fifth of a millisecond for each vector
-written or read (`bench.migrate`), as much as a whole search (`bench.servers_search`).
+Over loopback and 5,000 points, a search that takes the server 0.6 ms takes 0.9 in this way and took 2.5
+through the client's models and connections; a point written takes 0.12 ms of this process's work for
+0.36. What they come to over HTTP: `bench.servers_search` and `bench.migrate`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """HTTP/1.1 to one server with as little as it takes: a search costs less than a general client's request.
 
-A request is written in one piece and its answer read whole (`bench.servers_search`). What a general
-client adds to a search of 0.6 ms is 0.7 ms with httpcore, and more with httpx.
+A request is written in one piece and its answer read whole. On loopback httpcore adds 0.6 ms to a
+search of 0.6, and httpx 1.4, or 44 where a body waits for the acknowledgement of its head.
 """
 
 import asyncio
