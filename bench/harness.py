@@ -64,11 +64,10 @@ class Server:
         """Start it, and wait for its first healthy answer."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         others = {name: value for name, value in os.environ.items() if not name.startswith("LAMINA_")}
-        command = [sys.executable, "-m", "lamina", "serve", "--port", str(self.port)]
         began = time.perf_counter()
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--data-dir", str(self.data_dir)],
+                [*self.command(), "--data-dir", str(self.data_dir)],
                 stdout=log,
                 stderr=log,
                 env={
@@ -80,9 +79,13 @@ class Server:
                 start_new_session=True,
                 preexec_fn=ends_with_us,
             )
-        wait_until(self._healthy, 120, f"{self.data_dir / 'server.log'} says why it did not start")
+        wait_until(self._up, 120, f"{self.data_dir / 'server.log'} says why it did not start")
         self.seconds_to_healthy = time.perf_counter() - began
         return self
+
+    def command(self) -> list[str]:
+        """The command line that starts it."""
+        return [sys.executable, "-m", "lamina", "serve", "--port", str(self.port)]
 
     def stop(self) -> None:
         """End it as SIGTERM does."""
@@ -117,15 +120,19 @@ class Server:
         with self.client() as client:
             return answered(client.post(path, content=orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)))
 
-    def _healthy(self) -> bool:
+    def healthy(self) -> bool:
+        """Whether it answers."""
+        return httpx.get(f"{self.url}/v1/health").status_code == 200
+
+    def _up(self) -> bool:
         if self.process.poll() is not None:
-            raise SystemExit(f"The server ended; {self.data_dir / 'server.log'} says why.")
+            raise SystemExit(f"It ended; {self.data_dir / 'server.log'} says why.")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) != 0:
                 return False
         try:
-            return httpx.get(f"{self.url}/v1/health").status_code == 200
-        except httpx.TimeoutException:  # it listens before it has started, and a cluster takes its time
+            return self.healthy()
+        except httpx.TransportError:  # it listens before it has started, or was too busy
             return False
 
     def __enter__(self) -> Self:

@@ -91,7 +91,10 @@ def _load(folder: Path, made_up: Corpus) -> Record:
         name = index["index"]["name"]
         wire = Wire(server.port)
         seconds = 0.0
-        for collection, count, prefix in ((large, len(made_up.documents), ""), (small, SMALL, AGAIN)):
+        for collection, count, prefix in (
+            (large, len(made_up.documents), ""),
+            (small, min(SMALL, len(made_up.documents)), AGAIN),
+        ):
             for start in range(0, count, BATCH):
                 body = upsert(server, made_up, collection["collection_id"], name, start, prefix)
                 began = time.perf_counter()

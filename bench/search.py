@@ -109,7 +109,7 @@ def main() -> None:
     figure.note("loading_through_the_api_documents_per_s", installation.documents_per_s)
     with ExitStack() as stack:
         server = stack.enter_context(Server(installation.data_dir))
-        retrievers = {kind.name: _retriever(server, installation, kind) for kind in KINDS}
+        retrievers = {kind.name: retriever_of(server, installation, kind) for kind in KINDS}
         for kind in KINDS:  # makes the indexes that filters ask for, which the copy must have too
             _execute(server, retrievers[kind.name], corpus, 0)
         installation.wait_for_graph()
@@ -146,7 +146,7 @@ def _sides(
     corpus = installation.corpus
     count = len(corpus.queries)
     wire = Wire(server.port)
-    ours = [_request(server, retriever, corpus, number) for number in range(count)]
+    ours = [execution(server, retriever, corpus, number) for number in range(count)]
     sides = {
         "lamina": Side(
             lambda number: wire.send(ours[number]),
@@ -163,7 +163,7 @@ def _sides(
         )
     if kind.compared and rival is not None:
         other = Wire(rival.port)
-        theirs = [_rest_query(corpus, kind, number) for number in range(count)]
+        theirs = [rest_query(corpus, kind, number) for number in range(count)]
         sides["qdrant"] = Side(
             lambda number: other.send(theirs[number]),
             lambda answer: [
@@ -232,10 +232,10 @@ def _crowds(
     """Many clients at once, which share the machine's cores with what they ask."""
     queries = range(len(corpus.queries))
     crowds = {
-        "lamina": Crowd(server.port, [_request(server, retriever, corpus, number) for number in queries])
+        "lamina": Crowd(server.port, [execution(server, retriever, corpus, number) for number in queries])
     }
     if rival is not None:
-        crowds["qdrant"] = Crowd(rival.port, [_rest_query(corpus, KINDS[0], number) for number in queries])
+        crowds["qdrant"] = Crowd(rival.port, [rest_query(corpus, KINDS[0], number) for number in queries])
     runs: dict[str, list[Record]] = {name: [] for name in crowds}
     for crowd in crowds.values():
         crowd.run(4, 0.5)
@@ -261,7 +261,8 @@ def _crowds(
 # Lamina
 
 
-def _retriever(server: Server, installation: Prepared, kind: Kind) -> str:
+def retriever_of(server: Server, installation: Prepared, kind: Kind) -> str:
+    """The id of a new retriever for a kind of search."""
     parameters: Record = {
         "searches": [
             {
@@ -289,14 +290,15 @@ def _retriever(server: Server, installation: Prepared, kind: Kind) -> str:
     return identifier
 
 
-def _request(server: Server, retriever: str, corpus: Corpus, number: int) -> Request:
+def execution(server: Server, retriever: str, corpus: Corpus, number: int) -> Request:
+    """The request that executes a retriever with a query's vector."""
     body = {"inputs": {"vector": corpus.queries[number]}}
     return request("POST", f"/v1/retrievers/{retriever}/execute", body, server.headers)
 
 
 def _execute(server: Server, retriever: str, corpus: Corpus, number: int) -> None:
     wire = Wire(server.port)
-    wire.send(_request(server, retriever, corpus, number))
+    wire.send(execution(server, retriever, corpus, number))
     wire.close()
 
 
@@ -325,7 +327,8 @@ def _edge_query(installation: Prepared, kind: Kind, number: int) -> q.QueryReque
 # The Qdrant server
 
 
-def _rest_query(corpus: Corpus, kind: Kind, number: int) -> Request:
+def rest_query(corpus: Corpus, kind: Kind, number: int) -> Request:
+    """The same search in Qdrant's own words."""
     body: Record = {
         "query": corpus.queries[number],
         "limit": LIMIT,

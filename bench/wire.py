@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import orjson
+import psutil
 
 from bench.harness import Record, spread
 
@@ -86,13 +87,24 @@ def content_length(head: bytes) -> int:
 
 
 class Crowd:
-    """Clients in a process of their own: each sends its next request when it has its answer."""
+    """Clients in a process of their own: each sends its next request when it has its answer.
 
-    def __init__(self, port: int, requests: Sequence[Request]) -> None:
+    Of several ports each has as many clients as the others.
+    """
+
+    def __init__(self, ports: int | Sequence[int], requests: Sequence[Request]) -> None:
         context = get_context("spawn")
         self._end, theirs = context.Pipe()
-        self._process = context.Process(target=_serve_crowd, args=(theirs, port, list(requests)), daemon=True)
+        asked = [ports] if isinstance(ports, int) else list(ports)
+        self._process = context.Process(
+            target=_serve_crowd, args=(theirs, asked, list(requests)), daemon=True
+        )
         self._process.start()
+
+    @property
+    def seen(self) -> list[psutil.Process]:
+        """The process as the system sees it."""
+        return [psutil.Process(self._process.pid)]
 
     def run(self, clients: int, seconds: float) -> Record:
         """Answers a second, errors, and the times that single requests took."""
@@ -107,18 +119,18 @@ class Crowd:
         self._process.join(5)
 
 
-def _serve_crowd(connection: Connection, port: int, requests: list[Request]) -> None:
+def _serve_crowd(connection: Connection, ports: list[int], requests: list[Request]) -> None:
     while (asked := connection.recv()) is not None:
-        connection.send(asyncio.run(_drive(port, requests, *asked)))
+        connection.send(asyncio.run(_drive(ports, requests, *asked)))
 
 
-async def _drive(port: int, requests: Sequence[Request], clients: int, seconds: float) -> Record:
+async def _drive(ports: list[int], requests: Sequence[Request], clients: int, seconds: float) -> Record:
     loop = asyncio.get_running_loop()
     turn = itertools.cycle(requests)
     until = time.perf_counter() + seconds
     crowd = [_Client(turn, until) for _ in range(clients)]
     began = time.perf_counter()
-    for one in crowd:
+    for one, port in zip(crowd, itertools.cycle(ports)):
         await loop.create_connection(partial(_itself, one), "127.0.0.1", port)
     await asyncio.gather(*(one.done for one in crowd))
     lasted = time.perf_counter() - began

@@ -63,6 +63,12 @@ class QdrantServer:
         """Where it answers."""
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, *, wait: bool = True) -> Self:
         """Run the server until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)

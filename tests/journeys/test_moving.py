@@ -114,6 +114,13 @@ def test_a_folder_of_something_else_is_not_written_to(tmp_path: Path) -> None:
     assert "name where to" in said
 
 
+def test_a_store_is_not_copied_onto_itself(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://127.0.0.1:1/lamina"
+    server = RunningServer(tmp_path / "data", env={"LAMINA_RECORDS_URL": url})
+    said = lamina(server, "migrate", "--data-dir", str(tmp_path / "data"), "--records-url", url, expect=2)
+    assert "LAMINA_RECORDS_URL names that store already" in said.replace("\n", " ")
+
+
 def test_half_a_restoration_is_not_served(tmp_path: Path) -> None:
     server = RunningServer(tmp_path / "data")
     server.data_dir.mkdir()

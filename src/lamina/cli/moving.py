@@ -50,6 +50,12 @@ def migrate(
         raise UsageFailure("name where to: --records-url, --vectors-url or --blobs-url, or several of them")
     source = settings(data_dir=data_dir)
     target = settings(data_dir=data_dir, **moved)
+    for name in moved:
+        if getattr(source, name) == getattr(target, name):
+            raise UsageFailure(
+                f"LAMINA_{name.upper()} names that store already: unset it, so that the command finds "
+                "what is to be copied"
+            )
     from lamina.transfer.preconditions import MIGRATION, without_password  # loads the server's packages
 
     whereto = ", ".join(f"{_STORES[name]} at {without_password(url)}" for name, url in moved.items())

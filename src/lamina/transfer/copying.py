@@ -5,26 +5,37 @@ table, collection and blob of the source was read from both sides and found to b
 not before.
 """
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import orjson
 
 from lamina.core.errors import LaminaError, NotFoundError
-from lamina.stores.blobs.base import BlobStore
+from lamina.stores.blobs.base import BlobInfo, BlobStore
 from lamina.stores.records.copying import tables
 from lamina.stores.records.sql import SqlRecordStore
-from lamina.stores.vectors.base import CollectionRef, Point, SparseVector, Vector, VectorStore
+from lamina.stores.vectors.base import CollectionRef, Point, PointPage, SparseVector, Vector, VectorStore
 
 POINTS: Final = 500
 """Points that are read and written at once."""
 
+_WRITES: Final = 2
+"""Writes of points under way: one is made ready while the other engine works on the last one."""
+
+_BLOBS: Final = 8
+"""Blobs that are under way at once: most of their time is waiting."""
+
 _CLOSE: Final = 1e-5
 """How far a component of a vector may be off: engines normalise what is compared by cosine."""
+
+T = TypeVar("T")
 
 Said = Callable[[str, int], None]
 """Told the part under way (`records`, `points`, `blobs`, `verified`) and how many more are done."""
@@ -155,16 +166,54 @@ async def _points(
     await target.create(at, info.vectors)
     for name, type in info.indexes.items():
         await target.index(at, name, type)
-    after = progress.cursors.get(key)
-    while True:
-        page = await source.export(at, limit=POINTS, after=after)
-        if page.points:
-            await target.upsert(at, page.points)
-            said("points", len(page.points))
-        after = progress.cursors[key] = page.after
+    writing: deque[tuple[PointPage, asyncio.Task[None]]] = deque()
+
+    async def written() -> None:
+        page, write = writing.popleft()
+        await write
+        said("points", len(page.points))
+        progress.cursors[key] = page.after
         progress.write()
-        if after is None:
+
+    try:
+        async with _one_ahead(_exported(source, at, progress.cursors.get(key))) as pages:
+            async for page in pages:
+                writing.append((page, asyncio.create_task(target.upsert(at, page.points))))
+                if len(writing) == _WRITES:
+                    await written()
+        while writing:
+            await written()
+    finally:
+        await asyncio.gather(*(write for _, write in writing), return_exceptions=True)
+
+
+async def _exported(
+    store: VectorStore, at: CollectionRef, after: str | None
+) -> AsyncGenerator[PointPage, None]:
+    while True:
+        page = await store.export(at, limit=POINTS, after=after)
+        yield page
+        if (after := page.after) is None:
             return
+
+
+@asynccontextmanager
+async def _one_ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[AsyncIterator[T], None]:
+    """The same items, each made while the one before it is worked on."""
+    following: asyncio.Future[T | None] = asyncio.ensure_future(anext(items, None))
+
+    async def each() -> AsyncIterator[T]:
+        nonlocal following
+        while (item := await following) is not None:
+            following = asyncio.ensure_future(anext(items, None))
+            yield item
+
+    try:
+        yield each()
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await items.aclose()
 
 
 def _key(at: CollectionRef) -> str:
@@ -177,19 +226,28 @@ async def _verify_points(source: VectorStore, target: VectorStore, at: Collectio
         raise DifferenceError(
             f"The collection {at.collection_id} has {ours:,} points and its copy {theirs:,}."
         )
-    async for points in _pages(source, at):
-        ids = [point.document_id for point in points]
-        copied = {point.document_id: point for point in await target.get(at, ids, with_vectors=True)}
-        for point in points:
-            if point.document_id not in copied or not _same(point, copied[point.document_id]):
-                raise DifferenceError(
-                    f"The document {point.document_id} of {at.collection_id} is not the same in the copy."
-                )
-        said("verified", len(points))
+    async with _one_ahead(_with_copies(source, target, at)) as pages:
+        async for points, copies in pages:
+            for point in points:
+                if point.document_id not in copies or not _same(point, copies[point.document_id]):
+                    raise DifferenceError(
+                        f"The document {point.document_id} of {at.collection_id} is not the same in the copy."
+                    )
+            said("verified", len(points))
     return ours
 
 
-async def _pages(store: VectorStore, at: CollectionRef) -> AsyncIterator[Sequence[Point]]:
+async def _with_copies(
+    source: VectorStore, target: VectorStore, at: CollectionRef
+) -> AsyncGenerator[tuple[Sequence[Point], dict[str, Point]], None]:
+    async with _one_ahead(_pages(source, at)) as pages:
+        async for points in pages:
+            ids = [point.document_id for point in points]
+            copies = await target.get(at, ids, with_vectors=True)
+            yield points, {point.document_id: point for point in copies}
+
+
+async def _pages(store: VectorStore, at: CollectionRef) -> AsyncGenerator[Sequence[Point], None]:
     after = None
     while True:
         page = await store.scroll(at, limit=POINTS, after=after, with_vectors=True)
@@ -215,25 +273,49 @@ def _close(one: Vector, other: Vector) -> bool:
             == dict(zip(other.indices, other.values, strict=True))
         )
     ours, theirs = np.asarray(one, np.float32), np.asarray(other, np.float32)
-    return ours.shape == theirs.shape and bool(np.allclose(ours, theirs, rtol=_CLOSE, atol=_CLOSE))
+    if ours.shape != theirs.shape:
+        return False
+    # `np.allclose` takes ten times as long.
+    return bool((np.abs(ours - theirs) <= _CLOSE * (1 + np.abs(theirs))).all())
 
 
 # Blobs
 
 
 async def _blobs(source: BlobStore, target: BlobStore, said: Said) -> int:
-    count = 0
-    async for info in source.list(""):
-        count += 1
-        if await _size(target, info.key) == info.size:
-            continue
-        await target.put(info.key, source.stream(info.key))
-        said("blobs", 1)
-    async for info in source.list(""):
+    async def arrive(info: BlobInfo) -> None:
+        if await _size(target, info.key) != info.size:
+            await target.put(info.key, source.stream(info.key))
+            said("blobs", 1)
+
+    async def verify(info: BlobInfo) -> None:
         if await _sha256(source, info.key) != await _sha256(target, info.key):
             raise DifferenceError(f"The blob {info.key} is not the same in the copy.")
         said("verified", 1)
-    return count
+
+    await _each(source.list(""), arrive)
+    return await _each(source.list(""), verify)
+
+
+async def _each(blobs: AsyncIterator[BlobInfo], work: Callable[[BlobInfo], Awaitable[None]]) -> int:
+    """Do something with every blob, several at a time; how many there were."""
+    count = 0
+    some: list[BlobInfo] = []
+    async for info in blobs:
+        some.append(info)
+        if len(some) == _BLOBS:
+            await _all(map(work, some))
+            count += len(some)
+            some = []
+    await _all(map(work, some))
+    return count + len(some)
+
+
+async def _all(under_way: Iterable[Awaitable[None]]) -> None:
+    """Wait for all, also when one fails."""
+    for failure in await asyncio.gather(*under_way, return_exceptions=True):
+        if failure is not None:
+            raise failure
 
 
 async def _size(store: BlobStore, key: str) -> int | None:

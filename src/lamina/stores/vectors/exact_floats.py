@@ -1,6 +1,6 @@
 """Floats that Qdrant's parser of JSON does not give back to the last bit, kept beside a payload as text."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, cast
 
@@ -8,6 +8,8 @@ from lamina.core.types import Json, JsonObject
 
 _EXACT_DIGITS: Final = 2**53
 _EXACT_POWER: Final = 22
+_SURELY_EXACT: Final = 16
+"""Characters that hold fifteen digits and a point at most."""
 
 Step = str | int
 
@@ -18,16 +20,19 @@ def survives(number: float) -> bool:
     It is exact for up to 53 bits of digits and powers of ten up to 22, and one unit in the last
     place off for about every tenth float beyond: serde_json without its `float_roundtrip`.
     """
-    _, digits, exponent = Decimal(repr(number)).as_tuple()
+    text = repr(number)
+    if len(text) <= _SURELY_EXACT and "e" not in text and "n" not in text:
+        return True
+    _, digits, exponent = Decimal(text).as_tuple()
     assert isinstance(exponent, int)
     return abs(exponent) <= _EXACT_POWER and int("".join(map(str, digits))) <= _EXACT_DIGITS
 
 
 def lost_floats(payload: Mapping[str, Json]) -> list[Json]:
     """The floats of a payload that would not survive: `[[step, …], text]` each."""
-    return [
-        [list[Json](steps), repr(number)] for steps, number in _floats(payload, ()) if not survives(number)
-    ]
+    lost: list[Json] = []
+    _look_in(payload, (), lost)
+    return lost
 
 
 def restore_floats(payload: JsonObject, lost: Sequence[Json]) -> None:
@@ -42,14 +47,10 @@ def restore_floats(payload: JsonObject, lost: Sequence[Json]) -> None:
         cast(list[object], place)[cast(int, steps[-1])] = float(text)
 
 
-def _floats(value: Json, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], float]]:
-    if isinstance(value, float):
-        yield steps, value
-    elif isinstance(value, Mapping):
-        for key, member in value.items():
-            if isinstance(member, float | Mapping | list | tuple):
-                yield from _floats(member, (*steps, key))
-    elif isinstance(value, list | tuple):
-        for place, element in enumerate(value):
-            if isinstance(element, float | Mapping | list | tuple):
-                yield from _floats(element, (*steps, place))
+def _look_in(members: Mapping[str, Json] | Sequence[Json], steps: tuple[Step, ...], lost: list[Json]) -> None:
+    for step, value in members.items() if isinstance(members, Mapping) else enumerate(members):
+        if isinstance(value, float):
+            if not survives(value):
+                lost.append([[*steps, step], repr(value)])
+        elif not isinstance(value, str) and isinstance(value, Mapping | list | tuple):
+            _look_in(value, (*steps, step), lost)

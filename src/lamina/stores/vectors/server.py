@@ -26,6 +26,7 @@ from qdrant_client import models
 from lamina.core.errors import NotFoundError, ValidationError
 from lamina.core.filters import ALL, Filter
 from lamina.core.types import JsonObject
+from lamina.stores.vectors import server_requests
 from lamina.stores.vectors.base import (
     CollectionInfo,
     CollectionRef,
@@ -183,7 +184,7 @@ class QdrantVectorStore:
             specs = known.collection.specs
             prepared = [to_server(point, at.collection_id, specs) for point in latest]
             for chunk in chunks(prepared):
-                await self._server.ask(self._server.client.upsert, name, chunk, wait=True, ordering=ORDERED)
+                await server_requests.upsert(self._server, name, chunk)
 
         await self._write(at, write)
 

@@ -5,14 +5,17 @@ import re
 import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal, ParamSpec, TypeVar
+from http.client import responses
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import httpx
+import orjson
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from lamina.core.errors import UnavailableError
 from lamina.core.settings import Settings
+from lamina.stores.vectors.server_wire import Wire
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +30,8 @@ ORDERED: Final = models.WriteOrdering.MEDIUM
 
 STRICT: Final = models.WriteOrdering.STRONG
 """Writes go through one replica that never changes, and fail while it is down."""
+
+_CONNECTION_LOST: Final = (httpx.NetworkError, httpx.RemoteProtocolError, ConnectionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,10 @@ class Server:
                 timeout=int(options.timeout),
                 check_compatibility=False,
             )
+        key = {} if options.api_key is None else {"api-key": options.api_key}
+        fields = {"Content-Type": "application/json", **key}
+        whole_url = self.client.http.client.host  # with the client's own port where the given one has none
+        self._wire = Wire(whole_url, fields, options.timeout)
 
     async def ask(self, call: Callable[P, Awaitable[T]], *given: P.args, **named: P.kwargs) -> T:
         """What the server answers to a method of `client`. Everything asked of it may be asked twice.
@@ -97,7 +106,7 @@ class Server:
             try:
                 return await call(*given, **named)
             except ResponseHandlingException as error:
-                if not isinstance(error.source, httpx.NetworkError | httpx.RemoteProtocolError):
+                if not isinstance(error.source, _CONNECTION_LOST):
                     raise
                 return await call(*given, **named)  # a connection that was kept is gone after a restart
         except UnexpectedResponse as error:
@@ -106,6 +115,21 @@ class Server:
             raise self._unreachable(error.source) from error
         except ApiException as error:
             raise UnavailableError(f"The Qdrant server is overloaded: {error}") from error
+
+    async def send(self, method: str, path: str, content: bytes) -> Any:
+        """The `result` of a request without the client's models. Raises as `ask` does."""
+        return await self.ask(self._sent, method, path, content)
+
+    async def _sent(self, method: str, path: str, content: bytes) -> Any:
+        try:
+            status, body = await self._wire.request(method, path, content)
+            if status == 200:
+                return orjson.loads(body)["result"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ResponseHandlingException(error) from error
+        if status == 429:
+            raise UnavailableError(f"The Qdrant server is overloaded: {body[:200].decode(errors='replace')}")
+        raise UnexpectedResponse(status, responses.get(status, ""), body, httpx.Headers())
 
     async def check(self) -> None:
         """Raise `UnavailableError` that says how to mend it when this is no server that can be used."""
@@ -122,6 +146,7 @@ class Server:
     async def close(self) -> None:
         """Let go of the connections."""
         await self.client.close()
+        self._wire.close()
 
     def _meaning(self, error: UnexpectedResponse) -> UnavailableError:
         reason = _reason(error)
@@ -142,11 +167,11 @@ class Server:
         return UnavailableError(f"The Qdrant server cannot answer: {reason}")
 
     def _unreachable(self, source: Exception) -> UnavailableError:
-        if isinstance(source, httpx.TimeoutException):
+        if isinstance(source, httpx.TimeoutException | TimeoutError):
             return UnavailableError(
                 f"The Qdrant server at {self.options.url} did not answer in {self.options.timeout:g} s."
             )
-        if isinstance(source, httpx.HTTPError | httpx.InvalidURL):
+        if isinstance(source, httpx.HTTPError | httpx.InvalidURL | OSError):
             reason = str(source) or type(source).__name__
             return UnavailableError(
                 f"The Qdrant server at {self.options.url} cannot be reached ({reason}): "

@@ -13,7 +13,6 @@ from qdrant_client import models
 
 from lamina.core.filters import ALL, Filter
 from lamina.core.predicate import parse_instant
-from lamina.core.types import JsonObject
 from lamina.stores.vectors.base import OrderBy, PointPage
 from lamina.stores.vectors.edge_filters import engine_time
 from lamina.stores.vectors.server_client import RefusedError
@@ -133,7 +132,7 @@ class _Ordered:
         after = None if start is None else start.id
         found: list[Place] = []
         async for record in self._reading.scan(native, after=after, chunk=wanted + 1):
-            found.append(Place(value, str(record.id)))
+            found.append(Place(value, record.id))
             if len(found) == wanted:
                 break
         return found
@@ -157,7 +156,7 @@ class _Ordered:
     ) -> list[Place]:
         segments = self._field.split(".")
         places = [
-            Place(scalar_at(cast(JsonObject, record.payload or {}), segments), str(record.id))
+            Place(scalar_at(record.payload, segments), record.id)
             async for record in self._reading.scan(among, include=[self._field])
         ]
         places.sort(key=lambda place: rank(place.value, times), reverse=self._descending)

@@ -8,11 +8,12 @@ collection's and its document's.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote
 
-import orjson
+import numpy as np
 import qdrant_edge as q
 from qdrant_client import models
 
@@ -22,15 +23,15 @@ from lamina.stores.vectors.base import Distance, Point, SparseVector, Vector, Ve
 from lamina.stores.vectors.edge_points import (
     LEXICAL,
     NAMES_KEY,
-    EngineVector,
     Specs,
     check_payload,
     check_specs,
-    engine_vector,
+    checked_vector,
     lexical_document,
     stored_payload,
 )
 from lamina.stores.vectors.exact_floats import lost_floats, restore_floats
+from lamina.stores.vectors.server_requests import Found, encoded
 from lamina.stores.vectors.server_terms import PRESENT, TERMS, terms_of
 
 FLOATS: Final = "__floats"
@@ -44,7 +45,6 @@ _NAME: Final = re.compile(r"(.+)~(?:s|(\d+)([cde])(m?))")
 _CHUNK_POINTS: Final = 500
 _CHUNK_BYTES: Final = 8 << 20
 """Bytes of JSON in one write; Qdrant takes 32 MiB."""
-_BYTES_PER_NUMBER: Final = 20
 
 
 def server_id(collection_id: str, document_id: str) -> str:
@@ -52,6 +52,7 @@ def server_id(collection_id: str, document_id: str) -> str:
     return point_id(f"{collection_id}\x1f{document_id}")
 
 
+@lru_cache(maxsize=4_096)
 def server_name(spec: VectorSpec) -> str:
     """The name of a vector on the server."""
     name = quote(spec.name, safe="")
@@ -60,6 +61,7 @@ def server_name(spec: VectorSpec) -> str:
     return f"{name}~{spec.size}{_LETTERS[spec.distance]}{'m' if spec.kind == 'multi' else ''}"
 
 
+@lru_cache(maxsize=4_096)
 def spec_of(server_name: str) -> VectorSpec | None:
     """The vector that such a name stands for; None for another name."""
     match = _NAME.fullmatch(server_name)
@@ -78,27 +80,23 @@ def check_point(vectors: Sequence[VectorSpec], point: Point) -> None:
     check_payload(point.document_id, point.payload)
     specs = {spec.name: spec for spec in vectors}
     for name, vector in point.vectors.items():
-        engine_vector(name, vector, specs)
+        checked_vector(name, vector, specs)
 
 
-def to_server(point: Point, collection_id: str, specs: Specs) -> models.PointStruct:
-    """A point as the server takes it. Raises `ValidationError`."""
-    vectors = {
-        server_name(specs[name]): _sent(engine)
-        for name, vector in point.vectors.items()
-        for engine in (engine_vector(name, vector, specs),)
-    }
+def to_server(point: Point, collection_id: str, specs: Specs) -> bytes:
+    """A point as the server takes it, in JSON. Raises `ValidationError`."""
+    vectors: dict[str, Any] = {}
+    for name, vector in point.vectors.items():
+        checked = checked_vector(name, vector, specs)
+        # Written with 17 digits, 32 bits come back to the last one, whatever the server's parser rounds.
+        exact = checked if isinstance(checked, q.SparseVector) else checked.astype(np.float64)
+        vectors[server_name(specs[name])] = exact
     if isinstance(point.lexical, SparseVector):
-        vectors[LEXICAL] = models.SparseVector(
-            indices=list(point.lexical.indices), values=list(point.lexical.values)
-        )
+        vectors[LEXICAL] = {"indices": point.lexical.indices, "values": point.lexical.values}
     elif point.lexical:
-        vectors[LEXICAL] = _sent(lexical_document(point.lexical))
-    return models.PointStruct(
-        id=server_id(collection_id, point.document_id),
-        vector=cast(Any, vectors),
-        payload=to_server_payload(point.document_id, point.payload, collection_id, point.vectors),
-    )
+        vectors[LEXICAL] = lexical_document(point.lexical)
+    payload = to_server_payload(point.document_id, point.payload, collection_id, point.vectors)
+    return encoded({"id": server_id(collection_id, point.document_id), "vector": vectors, "payload": payload})
 
 
 def to_server_payload(
@@ -112,79 +110,53 @@ def to_server_payload(
     return {**stored, **told, **({FLOATS: lost} if lost else {})}
 
 
-def user_payload(record: models.Record | models.ScoredPoint) -> JsonObject:
+def user_payload(found: Found) -> JsonObject:
     """What was read of a payload, as it was written but for the names of its vectors."""
-    payload = cast(JsonObject, record.payload or {})
-    lost = payload.pop(FLOATS, None)
+    lost = found.payload.pop(FLOATS, None)
     if lost:
-        restore_floats(payload, cast(list[Json], lost))
-    return payload
+        restore_floats(found.payload, cast(list[Json], lost))
+    return found.payload
 
 
-def from_server(record: models.Record | models.ScoredPoint, with_vectors: bool) -> Point:
+def from_server(found: Found, with_vectors: bool) -> Point:
     """A point that was read, with its vectors where they were asked for."""
-    payload = user_payload(record)
+    payload = user_payload(found)
     names = cast(list[str], payload.pop(NAMES_KEY, []))
     document_id = cast(str, payload["document_id"])
     if not with_vectors:
         return Point(document_id, payload, vector_names=names)
-    return Point(document_id, payload, vectors=_read_vectors(record.vector), vector_names=names)
+    return Point(document_id, payload, vectors=_read_vectors(found.vector), vector_names=names)
 
 
-def whole(record: models.Record) -> Point:
+def whole(found: Found) -> Point:
     """A point that was read with all vectors, its BM25 vector among them."""
-    point = from_server(record, True)
-    found = record.vector.get(LEXICAL) if isinstance(record.vector, Mapping) else None
-    if isinstance(found, models.SparseVector):
-        point.lexical = SparseVector(found.indices, found.values)
+    point = from_server(found, True)
+    if LEXICAL in found.vector:
+        point.lexical = _sparse(found.vector[LEXICAL])
     return point
 
 
-def query_vector(vector: EngineVector) -> Any:
-    """A vector to search with, as the client takes it."""
-    return _sent(vector)
-
-
-def chunks(points: Sequence[models.PointStruct]) -> Iterable[list[models.PointStruct]]:
-    """The points in writes of a size that the server takes."""
-    chunk: list[models.PointStruct] = []
+def chunks(points: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Points in JSON, in writes of a size that the server takes."""
+    chunk: list[bytes] = []
     size = 0
     for point in points:
-        bytes_of_point = len(orjson.dumps(point.payload)) + _BYTES_PER_NUMBER * _numbers(point.vector)
-        if chunk and (len(chunk) >= _CHUNK_POINTS or size + bytes_of_point > _CHUNK_BYTES):
+        if chunk and (len(chunk) >= _CHUNK_POINTS or size + len(point) > _CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(point)
-        size += bytes_of_point
+        size += len(point)
     if chunk:
         yield chunk
 
 
-def _sent(vector: EngineVector) -> Any:
-    if isinstance(vector, q.SparseVector):
-        return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
-    return vector
-
-
-def _numbers(vectors: object) -> int:
-    count = 0
-    for vector in cast(dict[str, Any], vectors).values():
-        if isinstance(vector, models.SparseVector):
-            count += 2 * len(vector.indices)
-        elif vector and isinstance(vector[0], list):
-            count += len(vector) * len(vector[0])
-        else:
-            count += len(vector)
-    return count
-
-
-def _read_vectors(vectors: object) -> dict[str, Vector]:
-    if not isinstance(vectors, Mapping):
-        return {}
+def _read_vectors(vectors: Mapping[str, Any]) -> dict[str, Vector]:
     return {
-        spec.name: SparseVector(vector.indices, vector.values)
-        if isinstance(vector, models.SparseVector)
-        else vector
+        spec.name: _sparse(vector) if spec.kind == "sparse" else vector
         for name, vector in vectors.items()
         if (spec := spec_of(name)) is not None
     }
+
+
+def _sparse(vector: Mapping[str, Any]) -> SparseVector:
+    return SparseVector(vector["indices"], vector["values"])

@@ -2,30 +2,29 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from qdrant_client import models
 
 from lamina.core.errors import ValidationError
 from lamina.core.filters import ALL, Filter, conditions
 from lamina.core.predicate import predicate, values_at
-from lamina.core.types import JsonObject
-from lamina.stores.vectors import server_filters
+from lamina.stores.vectors import server_filters, server_requests
 from lamina.stores.vectors.base import CollectionRef, Hit, Lexical, Nearest, Point, PointPage, VectorQuery
 from lamina.stores.vectors.edge_fields import MAX_WORDS
-from lamina.stores.vectors.edge_points import LEXICAL, Specs, described, engine_vector, lexical_query
+from lamina.stores.vectors.edge_points import LEXICAL, Specs, checked_vector, described, lexical_query
 from lamina.stores.vectors.server_client import RefusedError, Server
 from lamina.stores.vectors.server_filters import Plan
 from lamina.stores.vectors.server_points import (
     FLOATS,
     READ,
     from_server,
-    query_vector,
     server_id,
     server_name,
     user_payload,
     whole,
 )
+from lamina.stores.vectors.server_requests import Found
 from lamina.stores.vectors.server_spaces import Spaces
 from lamina.stores.vectors.server_terms import TOKENS, terms_key, value_of_token
 from lamina.stores.vectors.sorting import FacetValue, decoded_id, rank
@@ -60,13 +59,11 @@ class Reading:
         names = self._server_names(with_vectors)
         return [from_server(record, bool(names)) for record in await self._records(ids, names)]
 
-    async def _records(self, ids: Sequence[str], names: bool | list[str]) -> list[models.Record]:
+    async def _records(self, ids: Sequence[str], names: bool | list[str]) -> list[Found]:
         if not ids:
             return []
-        records = await self.server.ask(
-            self.server.client.retrieve, self.name, list(ids), with_payload=READ, with_vectors=names
-        )
-        by_id = {str(record.id): record for record in records}
+        records = await server_requests.retrieve(self.server, self.name, ids, payload=READ, vectors=names)
+        by_id = {record.id: record for record in records}
         return [by_id[id] for id in ids if id in by_id]
 
     async def search(self, query: VectorQuery) -> list[Hit]:
@@ -79,19 +76,18 @@ class Reading:
         names = self._server_names(query.with_vectors)
         params = self._params(query.exact)
 
-        async def best(limit: int) -> list[models.ScoredPoint]:
-            answer = await self.server.ask(
-                self.server.client.query_points,
+        async def best(limit: int) -> list[Found]:
+            return await server_requests.query(
+                self.server,
                 self.name,
-                query=vector,
+                vector,
                 using=using,
-                query_filter=native,
+                where=native,
                 limit=limit,
-                with_payload=READ,
-                with_vectors=names,
-                search_params=params,
+                payload=READ,
+                vectors=names,
+                params=params,
             )
-            return answer.points
 
         hits = [
             Hit(from_server(found, bool(names)), 1 / (1 + found.score) if euclidean else found.score)
@@ -130,7 +126,7 @@ class Reading:
         start = None if after is None else decoded_id(after)
         ids: list[str] = []
         async for record in self.matching(await self.plan(where), after=start, chunk=limit + 2):
-            ids.append(str(record.id))
+            ids.append(record.id)
             if len(ids) > limit:
                 return ids[:limit], ids[limit - 1]
         return ids, None
@@ -173,7 +169,7 @@ class Reading:
         after: str | None = None,
         include: Sequence[str] = (),
         chunk: int = SCAN_CHUNK,
-    ) -> AsyncIterator[models.Record]:
+    ) -> AsyncIterator[Found]:
         """Every point that satisfies a plan, in order of point id, from after one on.
 
         `include` are the paths to read besides those that the plan reads itself.
@@ -185,7 +181,7 @@ class Reading:
         holds = predicate(planned.residual)
         fields = {condition.field for condition in conditions(planned.residual)}
         async for record in self.scan(planned.native, after=after, include=[*fields, *include]):
-            if holds(cast(JsonObject, record.payload or {})):
+            if holds(record.payload):
                 yield record
 
     async def scan(
@@ -195,22 +191,16 @@ class Reading:
         after: str | None = None,
         include: Sequence[str] = (),
         chunk: int = SCAN_CHUNK,
-    ) -> AsyncIterator[models.Record]:
+    ) -> AsyncIterator[Found]:
         """All points in order of point id, with the payload fields asked for."""
-        offset: Any = after
+        offset = after
         size = max(2, min(chunk, SCAN_CHUNK))
         while True:
-            records, following = await self.server.ask(
-                self.server.client.scroll,
-                self.name,
-                scroll_filter=native,
-                limit=size,
-                offset=offset,
-                with_payload=_selector(include),
-                with_vectors=False,
+            records, following = await server_requests.scroll(
+                self.server, self.name, limit=size, offset=offset, where=native, payload=_selector(include)
             )
             for record in records:
-                if str(record.id) != after:
+                if record.id != after:
                     record.payload = user_payload(record)
                     yield record
             if following is None:
@@ -223,11 +213,11 @@ class Reading:
         """What to search with, in which vector, and whether its scores are distances."""
         if isinstance(query, Lexical):
             lexical = lexical_query(query.text)
-            return None if lexical is None else (query_vector(lexical), LEXICAL, False)
-        vector = engine_vector(query.using, query.vector, self.specs)
+            return None if lexical is None else (lexical, LEXICAL, False)
+        vector = checked_vector(query.using, query.vector, self.specs)
         spec = self.specs[query.using]
         euclidean = spec.distance == "euclidean" and spec.kind != "sparse"
-        return query_vector(vector), server_name(spec), euclidean
+        return vector, server_name(spec), euclidean
 
     def _params(self, exact: bool) -> models.SearchParams:
         options = self.server.options
@@ -304,16 +294,14 @@ class Reading:
             counts.update(
                 {
                     rank(value)
-                    for value in values_at(cast(JsonObject, record.payload or {}), field)
+                    for value in values_at(record.payload, field)
                     if isinstance(value, str | int | float)
                 }
             )
         return [(value, number) for (_, value), number in counts.items()]
 
 
-async def _with_ties(
-    best: Callable[[int], Awaitable[list[models.ScoredPoint]]], limit: int
-) -> list[models.ScoredPoint]:
+async def _with_ties(best: Callable[[int], Awaitable[list[Found]]], limit: int) -> list[Found]:
     """The best points, with all that share the last one's score."""
     more = 1
     while True:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from qdrant_client import models
 
+from lamina.stores.vectors import server_requests
 from lamina.stores.vectors.base import CollectionRef, IndexType, VectorSpec
 from lamina.stores.vectors.server_client import STRICT, MissingError, RefusedError, Server
 
@@ -152,12 +153,10 @@ class Registry:
 
     async def _read(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         try:
-            found = await self._server.ask(
-                self._server.client.retrieve, self.name, list(ids), with_payload=True, with_vectors=False
-            )
+            found = await server_requests.retrieve(self._server, self.name, ids)
         except MissingError:
             return {}
-        return {str(record.id): record.payload or {} for record in found}
+        return {record.id: record.payload for record in found}
 
     async def _all(self, *conditions: models.FieldCondition) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

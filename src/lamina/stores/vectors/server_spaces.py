@@ -19,6 +19,7 @@ from typing import Any, Final
 from qdrant_client import models
 
 from lamina.core.errors import UnavailableError
+from lamina.stores.vectors import server_requests
 from lamina.stores.vectors.base import Distance, IndexType, VectorSpec
 from lamina.stores.vectors.edge_engine import SYSTEM_INDEXES
 from lamina.stores.vectors.edge_points import LEXICAL
@@ -357,20 +358,15 @@ class Spaces:
         passes = 1 if after is None else 0
         noted = time.monotonic()
         while True:
-            records, following = await self._server.ask(
-                self._server.client.scroll,
-                old,
-                limit=_COPIED,
-                offset=after,
-                with_payload=True,
-                with_vectors=True,
+            records, following = await server_requests.scroll(
+                self._server, old, limit=_COPIED, offset=after, vectors=True
             )
-            points = [
-                models.PointStruct(id=record.id, vector=_again(record.vector), payload=record.payload)
-                for record in records
-            ]
+            points = (
+                server_requests.encoded({"id": one.id, "vector": one.vector, "payload": one.payload})
+                for one in records
+            )
             for chunk in chunks(points):
-                await self._server.ask(self._server.client.upsert, new, chunk, wait=True, ordering=ORDERED)
+                await server_requests.upsert(self._server, new, chunk)
             if following is None:
                 there, here = [await self._count(name) for name in (old, new)]
                 if here >= there:
@@ -379,7 +375,7 @@ class Spaces:
                     raise UnavailableError(f"Copying '{old}' gave {here:,} of {there:,} points.")
                 # A write that began before the copy came in behind it. It will be done again, too.
                 following, passes = _FIRST_ID, passes + 1
-            after = str(following)
+            after = following
             if time.monotonic() - noted >= _BEAT:
                 moved = await self._registry.put(replace(space, copying=replace(space.copying, after=after)))
                 if moved is None or moved.copying is None:
@@ -455,8 +451,3 @@ _CODES: Final[Mapping[str, Any]] = {
     ),
     "binary": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
 }
-
-
-def _again(vectors: object) -> Any:
-    """Vectors as they were read, to be written."""
-    return vectors if isinstance(vectors, dict) else {}

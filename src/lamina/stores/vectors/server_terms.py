@@ -19,6 +19,7 @@ exactly, `t` a string that is a date or time, `s` another string, `b` a boolean,
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from lamina.core.patterns import fold
@@ -45,6 +46,8 @@ SAFE_INTEGERS: Final = 2**53 // 10
 """Integers below this reach Qdrant exactly, also with the `.0` of a float behind them."""
 
 _LARGEST: Final = 2**64
+_SHORT: Final = 64
+"""Characters of strings whose terms are remembered."""
 _ODD_IN_KEY: Final = re.compile(r'[%"\\\x00-\x1f]')
 
 
@@ -55,14 +58,24 @@ def terms_of(payload: Mapping[str, Json]) -> JsonObject:
     terms: dict[str, Json] = {}
     present: list[Json] = []
     for path, things in reached.items():
-        values = [value for thing in things for value in _opened(thing)]
-        if not values:
-            continue
-        present.append(_class_of(things) + path)
-        told = _told(values)
+        lone = things[0] if len(things) == 1 else None
+        if isinstance(lone, str):
+            kind, told = _of_string(lone) if len(lone) <= _SHORT else _of_string.__wrapped__(lone)
+        else:
+            values = [value for thing in things for value in _opened(thing)]
+            if not values:
+                continue
+            kind, told = _class_of(things), _told(values)
+        present.append(kind + path)
         if told:
             terms[_escaped(path)] = told
     return {TERMS: terms, PRESENT: present}
+
+
+@lru_cache(maxsize=16_384)
+def _of_string(text: str) -> tuple[str, JsonObject]:
+    """Class and terms of a single string: most documents share most of their short ones with others."""
+    return "s" if parse_instant(text) is None else "t", _told([text])
 
 
 def terms_key(path: str, part: str) -> str:
@@ -122,7 +135,12 @@ def _walk(members: Mapping[str, Json], prefix: str, reached: dict[str, list[Json
         if "." in key:
             continue
         path = prefix + key
-        reached.setdefault(path, []).append(value)
+        if path in reached:
+            reached[path].append(value)
+        else:
+            reached[path] = [value]
+        if value is None or isinstance(value, str | int | float):
+            continue  # which a test for `Mapping` would take longest to tell
         if isinstance(value, Mapping):
             _walk(value, path + ".", reached)
         elif isinstance(value, list | tuple):
@@ -196,5 +214,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@lru_cache(maxsize=4_096)
 def _escaped(path: str) -> str:
     return _ODD_IN_KEY.sub(lambda found: f"%{ord(found[0]):02X}", path)
