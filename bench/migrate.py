@@ -28,8 +28,8 @@ from bench.ingestion import stored_objects
 from bench.prepared import BATCH, text_collection, upsert
 from bench.servers import migrate, servers, urls
 from bench.wire import Wire
-from lamina.app import open_stores
 from lamina.core.settings import Settings
+from lamina.engines import open_stores
 from lamina.transfer.copying import Progress, Stores, copy
 from lamina.transfer.preconditions import MIGRATION, namespaces_of
 from tests.s3 import variables

@@ -86,10 +86,10 @@ def test_serve_refuses_and_doctor_tells_what_is_wrong_with_the_server(tmp_path: 
 
 
 async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lamina.app import check_vectors
     from lamina.core.errors import MissingExtraError
     from lamina.core.settings import Settings
+    from lamina.engines import check_vectors
 
-    monkeypatch.setattr("lamina.app.find_spec", lambda name: None)
+    monkeypatch.setattr("lamina.engines.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'lamina\[qdrant\]'"):
         await check_vectors(Settings(data_dir=tmp_path, vectors_url="http://127.0.0.1:6333"))

@@ -242,7 +242,7 @@ def _servers(chosen: Settings) -> Iterator[Finding]:
 
 
 def _bucket(chosen: Settings) -> Finding:
-    from lamina.app import check_blobs  # loads the server's packages
+    from lamina.engines import check_blobs  # loads the server's packages
 
     try:
         asyncio.run(check_blobs(chosen))
@@ -253,7 +253,7 @@ def _bucket(chosen: Settings) -> Finding:
 
 
 def _qdrant(chosen: Settings, url: str) -> Finding:
-    from lamina.app import check_vectors  # loads the server's packages
+    from lamina.engines import check_vectors  # loads the server's packages
 
     try:
         asyncio.run(check_vectors(chosen))

@@ -21,7 +21,7 @@ from lamina.core.errors import LaminaError
 from lamina.core.settings import Settings
 
 if TYPE_CHECKING:
-    from lamina.app import Engines
+    from lamina.engines import Engines
     from lamina.transfer.copying import Progress, Stores
 
 KEYS: Final = (ADMIN_KEY_FILE, "presign.key", "secrets.key")
@@ -137,7 +137,7 @@ async def _moved(
     keys: Callable[[], None] | None,
     said: Callable[[str, int], None],
 ) -> dict[str, int]:
-    from lamina.app import open_stores  # loads the server's packages
+    from lamina.engines import open_stores  # loads the server's packages
     from lamina.transfer.copying import copy
     from lamina.transfer.preconditions import check_empty, check_idle, namespaces_of
 

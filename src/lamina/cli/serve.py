@@ -34,7 +34,7 @@ def serve(
         host=host, port=port, data_dir=data_dir, workers=workers, extractors=extractors, log_level=log_level
     )
     # The server's packages load here, so that the other commands start without them.
-    from lamina.app import serve as run
+    from lamina.serving import serve as run
 
     run(chosen)
 
@@ -51,7 +51,7 @@ def worker(
     """Run batches for servers on the same PostgreSQL, Qdrant and bucket, until SIGTERM or Ctrl-C."""
     chosen = _usable(data_dir=data_dir, workers=workers, extractors=extractors, log_level=log_level)
     # The server's packages load here, so that the other commands start without them.
-    from lamina.app import work
+    from lamina.serving import work
 
     work(chosen, health_port)
 
