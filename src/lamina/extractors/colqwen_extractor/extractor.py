@@ -19,7 +19,7 @@ from lamina.extractors.base import (
     VectorOutput,
 )
 from lamina.extractors.colqwen_extractor.parameters import ColqwenExtractorParameters
-from lamina.extractors.outcomes import joined, outcome
+from lamina.extractors.outcomes import joined, outcome, told
 from lamina.inference.base import Image
 from lamina.inference.registry import Models
 from lamina.media.images import read_image, thumbnail
@@ -117,10 +117,7 @@ def _sights(given: InputValue | Sequence[InputValue]) -> Iterator[_Sight | Extra
     if not values:
         yield ExtractionError(f"Input '{INPUT}' holds no picture.", code="empty_input", input=INPUT)
     for index, value in enumerate(values):
-        try:
-            yield from _of_value(value, index)
-        except ExtractionError as error:
-            yield error
+        yield from told(_of_value(value, index))
 
 
 def _of_value(value: InputValue, index: int) -> Iterator[_Sight | ExtractionError]:

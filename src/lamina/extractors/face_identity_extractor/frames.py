@@ -6,6 +6,7 @@ from typing import Final, cast
 
 from lamina.core.errors import ExtractionError
 from lamina.extractors.base import BlobValue, InputValue, Source
+from lamina.extractors.outcomes import told
 from lamina.inference.base import Image
 from lamina.media.images import read_image
 from lamina.media.pdf import Page, open_pdf
@@ -40,10 +41,7 @@ def frames(source: Source, side: int, fps: float, seconds: float) -> Iterator[Fr
     for name in INPUTS:
         for value in _values(source, name):
             found = True
-            try:
-                yield from _of_value(value, name, side, fps, seconds)
-            except ExtractionError as error:
-                yield error
+            yield from told(_of_value(value, name, side, fps, seconds))
     if not found:
         yield ExtractionError(
             "None of the inputs 'image', 'video' and 'pdf' holds a file.", code="empty_input", input="image"

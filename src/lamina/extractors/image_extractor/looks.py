@@ -8,6 +8,7 @@ from lamina.core.errors import ExtractionError
 from lamina.core.types import JsonObject
 from lamina.extractors.base import BlobValue, InputValue, Modality
 from lamina.extractors.image_extractor.pages import render_pages
+from lamina.extractors.outcomes import told
 from lamina.inference.base import Image
 from lamina.media.colours import dominant_colours
 from lamina.media.images import THUMBNAIL_SIDE, read_image, reduced
@@ -46,10 +47,7 @@ def looks(given: InputValue | Sequence[InputValue], name: str) -> Iterator[Look 
         if value is None or value == "":
             continue
         found = True
-        try:
-            yield from _of_value(value, str(index), name)
-        except ExtractionError as error:
-            yield error
+        yield from told(_of_value(value, str(index), name))
     if not found:
         yield ExtractionError(f"Input '{name}' holds no picture.", code="empty_input", input=name)
 
