@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.security.estates import LARGEST, Estate, Neighbours, estate, second_organization
+from tests.security.estates import LARGEST, Estate, Neighbours, estate, two_organizations
 from tests.security.nonsense import SECONDS
 from tests.server import RunningServer
 from tests.shared import Engines
@@ -37,14 +37,7 @@ def home(hostile: RunningServer) -> Iterator[Estate]:
 def neighbours(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
     """A server with two organizations that takes small files only."""
     folder = tmp_path_factory.mktemp("neighbours") / "data"
-    with engines() as stores:
-        server = RunningServer(folder, env={**stores, "LAMINA_MAX_BLOB_BYTES": str(LARGEST)})
-        second = second_organization(server)
-        with (
-            server,
-            server.client() as api,
-            server.client(api_key=second) as other,
-            server.anonymous() as nobody,
-        ):
-            yield Neighbours(server, estate(api, "default"), estate(other, "default"), nobody)
-            assert "internal_error" not in server.log, server.log_tail(200)
+    limit = {"LAMINA_MAX_BLOB_BYTES": str(LARGEST)}
+    with two_organizations(engines, folder, **limit) as (server, api, other, nobody):
+        yield Neighbours(server, estate(api, "default"), estate(other, "default"), nobody)
+        assert "internal_error" not in server.log, server.log_tail(200)

@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.security import matrix
 from tests.server import RunningServer
+from tests.shared import Engines
 from tests.steps import finished, ok, unique
 
 ADMIN = "admin@lamina.local"
@@ -64,6 +67,23 @@ def second_organization(server: RunningServer) -> str:
     assert made.returncode == 0, made.stderr
     key: str = json.loads(made.stderr.strip().splitlines()[-1])[1]
     return key
+
+
+@contextmanager
+def two_organizations(
+    engines: Engines, folder: Path, **env: str
+) -> Iterator[tuple[RunningServer, httpx.Client, httpx.Client, httpx.Client]]:
+    """A running server, with clients of its first and its second organization, and one without a key."""
+    with engines() as stores:
+        server = RunningServer(folder, env={**stores, **env})
+        second = second_organization(server)
+        with (
+            server,
+            server.client() as api,
+            server.client(api_key=second) as other,
+            server.anonymous() as nobody,
+        ):
+            yield server, api, other, nobody
 
 
 @dataclass(frozen=True)

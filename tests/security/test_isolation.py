@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.security import matrix
-from tests.security.estates import ADMIN, MISSING, SECRET, Estate, estate, second_organization
+from tests.security.estates import ADMIN, MISSING, SECRET, Estate, estate, two_organizations
 from tests.security.matrix import ACROSS, BUCKET, CALLER, COLLECTION, GUARDED, LEVELS, RETRIEVER, Operation
 from tests.server import RunningServer
 from tests.shared import Engines
@@ -100,22 +100,15 @@ def useless_keys(api: httpx.Client) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def world(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with engines() as stores:
-        server = RunningServer(tmp_path_factory.mktemp("isolation") / "data", env=stores)
-        second = second_organization(server)
-        with (
-            server,
-            server.client() as api,
-            server.client(api_key=second) as other,
-            server.anonymous() as nobody,
-        ):
-            ok(api.post("/v1/namespaces", json={"namespace_name": "near"}))
-            with server.client(namespace="near") as neighbour:
-                home, near, far = estate(api, "default"), estate(neighbour, "near"), estate(other, "default")
-                found = World(server, nobody, home, near, far, useless_keys(api), home.contents(), {}, {})
-                yield found
-                for client in found.clients.values():
-                    client.close()
+    folder = tmp_path_factory.mktemp("isolation") / "data"
+    with two_organizations(engines, folder) as (server, api, other, nobody):
+        ok(api.post("/v1/namespaces", json={"namespace_name": "near"}))
+        with server.client(namespace="near") as neighbour:
+            home, near, far = estate(api, "default"), estate(neighbour, "near"), estate(other, "default")
+            found = World(server, nobody, home, near, far, useless_keys(api), home.contents(), {}, {})
+            yield found
+            for client in found.clients.values():
+                client.close()
 
 
 def send(client: httpx.Client, operation: Operation, ids: Mapping[str, str]) -> httpx.Response:
