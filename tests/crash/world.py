@@ -200,8 +200,10 @@ class Visitor(threading.Thread):
         chosen = self.rng.sample(known, min(len(known), self.rng.randint(3, 25)))
         batches = f"/v1/buckets/{self.world.tree.bucket_id}/batches"
         answer = self.api.post(batches, json={"object_ids": chosen})
-        if answer.status_code == 422:
-            return None  # one of them was deleted by now
+        if answer.status_code in (404, 422):  # one of them was deleted by now
+            with self.world.lock:
+                assert self.world.maybe_deleted & set(chosen), answer.text
+            return None
         batch_id = ok(answer)["batch_id"]
         with self.world.lock:
             self.world.drafts[batch_id] = chosen
