@@ -232,6 +232,7 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
     limited = settings.rate_limits == "on" or (settings.rate_limits == "auto" and not settings.loopback)
     services = Services(
         settings=settings,
+        records=records,
         limits=RateLimits(enabled=limited, per_minute=settings.rate_limit_per_minute),
         organizations=organizations,
         keys=ApiKeyService(records, records.repository(API_KEYS), organizations),

@@ -200,8 +200,14 @@ class GuardedRoute(APIRoute):
         plain = PlainReading.of(self.dependant, access) if isinstance(access, Access) else None
 
         async def guarded(request: Request) -> Response:
-            if isinstance(access, Access):
+            if not isinstance(access, Access):
+                return await answered(request)
+            services: Services = request.app.state.services
+            async with services.records.caching():
                 await access.admit(request)
+                return await answered(request)
+
+        async def answered(request: Request) -> Response:
             _without_nul(request)
             read = JsonRequest(request.scope, request.receive)
             arguments = None if plain is None else await plain.arguments(read)

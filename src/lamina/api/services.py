@@ -28,6 +28,7 @@ from lamina.processing.workers import WorkerPool
 from lamina.processing.workflows import BatchWorkflow
 from lamina.retrieval.pipeline import RetrievalPipeline
 from lamina.retrieval.service import RetrieverService
+from lamina.stores.records.base import RecordStore
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Services:
     """Everything that a request may need."""
 
     settings: Settings
+    records: RecordStore
     limits: RateLimits
     organizations: OrganizationService
     keys: ApiKeyService

@@ -2,11 +2,10 @@
 
 import hashlib
 import secrets
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from pydantic import Field, StringConstraints
 
@@ -28,9 +27,6 @@ from lamina.stores.records.base import Kind, RecordStore, Repository
 
 ADMIN_KEY: Final = "admin-key"
 """Name of the key made at first start; it cannot be revoked through the API."""
-
-_REMEMBERED_SECONDS: Final = 30.0
-"""How long a checked key is trusted without a look at the database, in a process that did not revoke it."""
 
 
 class KeyStatus(StrEnum):
@@ -95,7 +91,7 @@ class ApiKeyCreate(Request):
     allowed_origins: list[Origin] | None = Field(default=None, max_length=100)
 
 
-API_KEYS = Kind("api_keys", ApiKey, "key_id", columns=("user_id", "key_hash"), search=("name",))
+API_KEYS = Kind("api_keys", ApiKey, "key_id", columns=("user_id", "key_hash"), search=("name",), cached=True)
 
 
 class ApiKeyService:
@@ -107,8 +103,6 @@ class ApiKeyService:
         self.records = records
         self.keys = keys
         self.organizations = organizations
-        self._checked: dict[str, tuple[float, Principal, datetime | None]] = {}
-        self._revocations = 0
 
     async def create(
         self, scope: Scope, user: User, asked: ApiKeyCreate, *, created_by: str | None, key: str | None = None
@@ -169,8 +163,6 @@ class ApiKeyService:
             update={"status": KeyStatus.REVOKED, "revoked_at": now(), "revoked_by": revoked_by}
         )
         await self.keys.update(scope.of_organization(), ended)
-        self._revocations += 1
-        self._checked.clear()
 
     async def _active(self, scope: Scope, user_id: str, identifier: str) -> Sequence[ApiKey]:
         """A user's keys of that name or id that are not revoked; expired ones too."""
@@ -183,12 +175,11 @@ class ApiKeyService:
     async def authenticate(self, key: str) -> Principal:
         """Whose key this is; `UnauthorizedError` when it is unknown, revoked or expired."""
         hashed = _hash(key)
-        remembered = self._checked.get(hashed)
-        if remembered is not None:
-            until, principal, expires_at = remembered
-            if time.monotonic() < until and (expires_at is None or expires_at > now()):
-                return principal
-        revocations = self._revocations
+        cache = self.records.cache
+        if cache is not None and (checked := cache.get(("principal", hashed))) is not None:
+            principal, expires_at = checked
+            if expires_at is None or expires_at > now():
+                return cast("Principal", principal)
         record = await self._by_hash(hashed)
         if record is None or record.status is not KeyStatus.ACTIVE or record.expired:
             raise UnauthorizedError("The API key is unknown, revoked or expired.")
@@ -211,9 +202,8 @@ class ApiKeyService:
             rate_limit_override=record.rate_limit_override,
             allowed_origins=tuple(record.allowed_origins or ()),
         )
-        # One in between might have ended this key; where others can, only the record says.
-        if revocations == self._revocations and not self.records.shared:
-            self._checked[hashed] = (time.monotonic() + _REMEMBERED_SECONDS, principal, record.expires_at)
+        if cache is not None:
+            cache["principal", hashed] = (principal, record.expires_at)
         return principal
 
     async def _by_hash(self, hashed: str) -> ApiKey | None:

@@ -5,10 +5,10 @@ the life that all share: create, get by id or name, list with filters, sort, sea
 update, delete.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -33,8 +33,8 @@ class Kind(Generic[M]):
     a column and an index; those in `unique` may occur once within a parent. `search` are the
     fields that free-text search looks into. `indexed` says that PostgreSQL has an index of
     all that the records hold, for fields that clients make up. `cached` kinds are kept in memory
-    once read, where no other process writes: for what is small, read on every request and written
-    seldom.
+    once read, until a record of one is written, here or elsewhere: for what is small, read on every
+    request and written seldom.
     """
 
     name: str
@@ -126,8 +126,17 @@ class RecordStore(Protocol):
         """Remove every record of the scope's namespace, of whatever kind."""
 
     @property
-    def shared(self) -> bool:
-        """Whether other processes may write to it too, so that nothing read is to be remembered."""
+    def cache(self) -> dict[Hashable, Any] | None:
+        """Where to keep what follows from records of cached kinds: it is dropped when one of them changes.
+
+        Taken before they are read. None where the records have to be read anew.
+        """
+
+    def caching(self) -> AbstractAsyncContextManager[None]:
+        """Inside, in this task, cached records are as the store held them at the beginning, or newer.
+
+        Outside they are read anew, where other processes may write to the store too.
+        """
 
     def transaction(self, scope: Scope) -> AbstractAsyncContextManager[None]:
         """Everything written inside, in this task, is kept together or not at all.

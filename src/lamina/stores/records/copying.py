@@ -10,6 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from lamina.core.types import Json
+from lamina.stores.records.cache import CHANGES
 from lamina.stores.records.database import Database
 
 _ROWS: Final = 1_000
@@ -18,7 +19,8 @@ _ROWS: Final = 1_000
 _WHOLE_FLOAT: Final = re.compile(rb"\.0[],}]|\de[-+]?\d")
 """Where a JSON text may hold a float that is a whole number."""
 
-_VERSIONS: Final = "alembic_version"
+_OF_ONE_DATABASE: Final = {"alembic_version", CHANGES}
+"""Tables that say something about the database that they are in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ async def tables(source: Database, target: Database) -> list[TableCopy]:
     return [
         TableCopy(source, target, table, copy, _stored(table) & _stored(copy))
         for table in ours.sorted_tables
-        if table.name != _VERSIONS
+        if table.name not in _OF_ONE_DATABASE
         for copy in (theirs.tables[table.name],)
     ]
 

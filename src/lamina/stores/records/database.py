@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -24,12 +24,15 @@ from lamina.core.errors import (
 )
 from lamina.core.scope import Scope
 from lamina.core.types import Json
+from lamina.stores.records.cache import CHANGES, Cache
 from lamina.stores.records.migrate import migrate, revision
 
 _CONNECT_SECONDS: Final = 5
 _RECYCLE_SECONDS: Final = 1800
 _TRUSTED_SECONDS: Final = 1.0
 """How long after its use a connection is taken to live."""
+
+_LAST_CHANGE: Final[sa.Select[Any]] = sa.select(sa.column("last")).select_from(sa.table(CHANGES))
 
 _POSTGRESQL_ARGUMENTS: Final = {
     "connect_timeout": _CONNECT_SECONDS,
@@ -48,6 +51,8 @@ class _Transaction:
 
     connection: AsyncConnection
     held: set[int] = field(default_factory=set)
+    changed: bool = False
+    """Whether it writes what is cached."""
 
 
 class Database:
@@ -64,6 +69,7 @@ class Database:
         # Some connections are left to readers, however many writers wait for each other.
         self._writers = asyncio.Semaphore(connections // 2 if self.is_postgresql else 1)
         self._current: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
+        self._cache = Cache(self._last_change if self.is_postgresql else None)
 
     @classmethod
     async def open(cls, url: str, connections: int = 16) -> "Database":
@@ -128,12 +134,19 @@ class Database:
             yield current.connection
             return
         with clearly():
-            async with self._writers, self.engine.begin() as connection:
-                token = self._current.set(_Transaction(connection))
+            async with self._writers:
+                transaction = None
                 try:
-                    yield connection
-                finally:
-                    self._current.reset(token)
+                    async with self.engine.begin() as connection:
+                        transaction = _Transaction(connection)
+                        token = self._current.set(transaction)
+                        try:
+                            yield connection
+                        finally:
+                            self._current.reset(token)
+                finally:  # before the next writer begins, who may read what is cached
+                    if transaction is not None and transaction.changed:
+                        self._cache.forget()
 
     @asynccontextmanager
     async def exclusive(self, scope: Scope) -> AsyncIterator[None]:
@@ -145,6 +158,31 @@ class Database:
                 await connection.execute(_lock(key))
                 current.held.add(key)
             yield
+
+    @property
+    def cache(self) -> dict[Hashable, Any] | None:
+        """What was read and still holds, by whatever key; None where the database has to be asked.
+
+        What follows from records of cached kinds may be kept in it, if it was there before they were read.
+        """
+        current = self._current.get()
+        if current is not None and (current.changed or self.is_postgresql):
+            return None
+        return self._cache.entries
+
+    def changed(self) -> None:
+        """Say that the current transaction writes what is cached."""
+        current = self._current.get()
+        assert current is not None
+        current.changed = True
+
+    def caching(self) -> AbstractAsyncContextManager[None]:
+        """Inside, in this task, what was read before is used, unless a process has changed any of it."""
+        return self._cache.trusted()
+
+    async def _last_change(self) -> int:
+        async with self.reading() as connection:
+            return int((await connection.execute(_LAST_CHANGE)).scalar_one())
 
     async def close(self) -> None:
         """Close every connection."""

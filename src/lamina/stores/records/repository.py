@@ -1,6 +1,7 @@
 """One kind's records in a SQL table: the life that all resources share."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any, Final, Generic, TypeVar
 
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lamina.core.errors import AlreadyExistsError, NotFoundError
 from lamina.core.filters import ALL, Filter
@@ -42,8 +44,6 @@ class SqlRepository(Generic[M]):
         self._database = database
         self._table = resource_table(kind.name, tuple(kind.columns), tuple(kind.unique))
         self._columns = _columns(kind)
-        self._cache: dict[tuple[Scope, str], M] = {}
-        self._cached = kind.cached and not database.is_postgresql
 
     # Writing
 
@@ -58,12 +58,11 @@ class SqlRepository(Generic[M]):
     async def _insert(self, scope: Scope, items: Sequence[M], *, replace: bool) -> None:
         rows = [self._row(scope, item) for item in items]
         try:
-            async with self._database.writing() as connection:
+            async with self._writing() as connection:
                 for some in _groups(rows):
                     await connection.execute(self._upsert() if replace else sa.insert(self._table), some)
         except IntegrityError as error:
             raise self._conflict(error, items) from error
-        self.forget()
 
     def _upsert(self) -> Any:
         dialect = postgresql if self._database.is_postgresql else sqlite
@@ -82,7 +81,7 @@ class SqlRepository(Generic[M]):
         """Overwrite the bodies and the columns taken from them."""
         table = self._table
         try:
-            async with self._database.writing() as connection:
+            async with self._writing() as connection:
                 for row in sorted((self._row(scope, item) for item in items), key=_identifier):
                     fixed = ("organization_id", "namespace_id", "parent_id", "created_at", "id")
                     identifier = row["id"]
@@ -94,11 +93,10 @@ class SqlRepository(Generic[M]):
                         raise NotFoundError(self._noun, identifier)
         except IntegrityError as error:
             raise self._conflict(error, items) from error
-        self.forget()
 
     async def change(self, scope: Scope, identifier: str, change: Callable[[M], M]) -> M:
         """Read and write in one transaction, the row locked where the database can."""
-        async with self._database.writing() as connection:
+        async with self._writing() as connection:
             body = (await connection.execute(self._named(scope, identifier).with_for_update())).scalar()
             if body is None:
                 raise NotFoundError(self._noun, identifier)
@@ -114,7 +112,7 @@ class SqlRepository(Generic[M]):
             column = self._field(name)
             if column is not None:
                 columns[str(column.key)] = value
-        async with self._database.writing() as connection:
+        async with self._writing() as connection:
             for some in _groups(sorted(ids)):
                 wanted = sa.and_(self._within(scope), table.c.id.in_(some))
                 if self._database.is_postgresql:  # two that patch the same rows must not meet crosswise
@@ -122,7 +120,6 @@ class SqlRepository(Generic[M]):
                     await connection.execute(rows.with_for_update())
                 change = sa.update(table).where(wanted)
                 await connection.execute(change.values({**columns, "body": self._patched(fields)}))
-        self.forget()
 
     def _patched(self, fields: Mapping[str, Json]) -> sa.ColumnElement[Any]:
         """The body with these fields in place of its own, and without those that are null."""
@@ -138,11 +135,10 @@ class SqlRepository(Generic[M]):
     async def delete(self, scope: Scope, *ids: str) -> int:
         """Remove by id."""
         removed = 0
-        async with self._database.writing() as connection:
+        async with self._writing() as connection:
             for some in _groups(ids):
                 gone = sa.delete(self._table).where(self._within(scope), self._table.c.id.in_(some))
                 removed += (await connection.execute(gone)).rowcount
-        self.forget()
         return removed
 
     async def delete_all(self, scope: Scope, where: Filter = ALL) -> int:
@@ -151,9 +147,8 @@ class SqlRepository(Generic[M]):
         if residual != ALL:
             ids = [self._id(item) async for items in self.iterate(scope, where=where) for item in items]
             return await self.delete(scope, *ids)
-        async with self._database.writing() as connection:
+        async with self._writing() as connection:
             result = await connection.execute(sa.delete(self._table).where(self._within(scope), sql))
-        self.forget()
         return result.rowcount
 
     # Reading
@@ -167,26 +162,17 @@ class SqlRepository(Generic[M]):
 
     async def find(self, scope: Scope, identifier: str) -> M | None:
         """By id first, then by name."""
-        cached = self._cache.get((scope, identifier))
-        if cached is not None:
-            return cached
-        table = self._table
-        named = table.c.id == identifier
-        if self.kind.name_field is not None:
-            named = sa.or_(named, table.c.name == identifier)
-        query = (
-            sa.select(table.c.body)
-            .where(self._within(scope), named)
-            .order_by(table.c.id != identifier)
-            .limit(1)
-        )
+        cache, key = self._database.cache if self.kind.cached else None, (self.kind.name, scope, identifier)
+        if cache is not None and key in cache:
+            item: M = cache[key]
+            return item
         async with self._database.reading() as connection:
-            body = (await connection.execute(query)).scalar_one_or_none()
+            body = (await connection.execute(self._named(scope, identifier))).scalar_one_or_none()
         if body is None:
             return None
         item = self.kind.model.model_validate(body)
-        if self._cached:
-            self._cache[scope, identifier] = item
+        if cache is not None:
+            cache[key] = item
         return item
 
     async def get_many(self, scope: Scope, ids: Sequence[str]) -> dict[str, M]:
@@ -322,11 +308,14 @@ class SqlRepository(Generic[M]):
             self._table.c.namespace_id == scope.namespace,
         )
 
-    def forget(self) -> None:
-        """Drop what is kept in memory; the next read asks the database."""
-        self._cache.clear()
-
     # The how
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        async with self._database.writing() as connection:
+            if self.kind.cached:
+                self._database.changed()
+            yield connection
 
     def _split(self, where: Filter) -> tuple[sa.ColumnElement[bool], Filter]:
         body = self._table.c.body

@@ -1,7 +1,7 @@
 """The record store over a SQL database: SQLite here, PostgreSQL where one machine is not enough."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
@@ -27,9 +27,9 @@ class SqlRecordStore:
         return cls(await Database.open(url, connections))
 
     @property
-    def shared(self) -> bool:
-        """Whether other processes may write to it too, so that nothing read is to be remembered."""
-        return self.database.is_postgresql
+    def cache(self) -> dict[Hashable, Any] | None:
+        """What follows from records that were read, until one changes."""
+        return self.database.cache
 
     def repository(self, kind: Kind[M]) -> SqlRepository[M]:
         """The repository of a kind; always the same object, so that its cache is shared."""
@@ -42,21 +42,15 @@ class SqlRecordStore:
         async with self.database.writing() as connection:
             for repository in self._repositories.values():
                 await connection.execute(repository.deletion(scope))
-        self._forget()
+            self.database.changed()
 
-    @asynccontextmanager
-    async def transaction(self, scope: Scope) -> AsyncIterator[None]:
+    def transaction(self, scope: Scope) -> AbstractAsyncContextManager[None]:
         """Keep everything written inside together; nested ones join the outermost."""
-        try:
-            async with self.database.exclusive(scope):
-                yield
-        except BaseException:
-            self._forget()
-            raise
+        return self.database.exclusive(scope)
 
-    def _forget(self) -> None:
-        for repository in self._repositories.values():
-            repository.forget()
+    def caching(self) -> AbstractAsyncContextManager[None]:
+        """Trust inside what was read before and has not changed since."""
+        return self.database.caching()
 
     async def close(self) -> None:
         """Close every connection."""
