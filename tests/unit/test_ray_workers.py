@@ -12,6 +12,7 @@ from lamina.core.errors import ExtractionError, UnavailableError, ValidationErro
 from lamina.extractors.base import BlobValue, Source
 from lamina.extractors.registry import extractor
 from lamina.inference.registry import Models, ModelSettings
+from lamina.processing import ray_workers
 from lamina.processing.ray_workers import RayCluster, _knock, _sent
 from lamina.processing.workers import WorkerPool
 from tests.unit.test_workers import DEADLY, ENDLESS, OnArrival, eventually, run, source
@@ -116,6 +117,21 @@ def test_it_is_knocked_where_a_cluster_listens(
 @pytest.mark.parametrize("address", ["there:port", ":6379", "ray://", "there:99999"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(UnavailableError, match="LAMINA_RAY_ADDRESS"):
+        RayCluster(address, 1, 0.0)
+
+
+@pytest.mark.parametrize(("address", "tries"), [("ray://127.0.0.1:10001", 2), ("127.0.0.1:6379", 1)])
+def test_a_head_whose_process_for_a_client_died_is_asked_once_more(
+    address: str, tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Mock(side_effect=OSError("Initialization failure from server"))
+    monkeypatch.setattr(ray_workers, "_knock", Mock())
+    monkeypatch.setattr(ray_workers, "_Driver", Mock(return_value=Mock(wait_until_connected=failing)))
+    with pytest.raises(UnavailableError, match="Initialization failure"):
+        RayCluster(address, 1, 0.0)
+    assert failing.call_count == tries
+    failing.side_effect = [OSError("Initialization failure from server"), None]
+    if tries == 2:
         RayCluster(address, 1, 0.0)
 
 

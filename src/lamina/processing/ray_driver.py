@@ -57,7 +57,8 @@ def serve(descriptor: int, _parent: int) -> None:
         try:
             _connect(cluster)
         except Exception as error:  # the library has no common error of its own
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            said = str(error).strip().replace(":\n", ": ").splitlines()
+            why = said[0] if said else type(error).__name__
             log.warning("no Ray cluster can be used: %s", why)
             with suppress(OSError):
                 control.send(why)

@@ -65,13 +65,29 @@ class RayCluster:
         self._up: set[RayWorker] = set()
         try:
             _knock(address)
-            self._driver = _Driver(address, size)
-            self._driver.wait_until_connected()
+            self._driver = self._connected()
         except OSError as error:
             raise UnavailableError(
                 f"No Ray cluster can be used at {self._place}: {str(error).rstrip('.')}. "
                 "To mend it, start one with `ray start --head`, or correct LAMINA_RAY_ADDRESS."
             ) from error
+
+    def _connected(self) -> "_Driver":
+        """A driver that is connected. Raises `OSError`.
+
+        A head forks a process for each client, and gRPC aborts one now and then: hence a second try.
+        """
+        tries = 2 if (self._address or "").startswith("ray://") else 1
+        while True:
+            driver = _Driver(self._address, self._size)
+            tries -= 1
+            try:
+                driver.wait_until_connected()
+            except OSError:
+                if not tries:
+                    raise
+            else:
+                return driver
 
     def worker(self, start: Start, needs: Needs) -> "RayWorker":
         """A new actor, on whichever machine has room for what it needs."""
