@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     )
     records_connections: int = Field(
         default=16,
-        ge=2,
+        ge=3,
         le=1000,
         description="Most connections that the server keeps to PostgreSQL for records; durable work "
         "takes up to ten more.",

@@ -5,13 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final
-
-CHANGES: Final = "changes"
-"""The table whose one row says which transaction was the last to write a record of a cached kind."""
+from typing import Any
 
 LastChange = Callable[[], Awaitable[int]]
-"""Asks the database for it."""
+"""Tells which transaction was the last to write a record of a cached kind."""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from lamina.core.types import Json
-from lamina.stores.records.cache import CHANGES
+from lamina.stores.records import changes
 from lamina.stores.records.database import Database
 
 _ROWS: Final = 1_000
@@ -19,7 +19,7 @@ _ROWS: Final = 1_000
 _WHOLE_FLOAT: Final = re.compile(rb"\.0[],}]|\de[-+]?\d")
 """Where a JSON text may hold a float that is a whole number."""
 
-_OF_ONE_DATABASE: Final = {"alembic_version", CHANGES}
+_OF_ONE_DATABASE: Final = {"alembic_version", changes.TABLE}
 """Tables that say something about the database that they are in."""
 
 

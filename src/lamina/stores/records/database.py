@@ -24,15 +24,14 @@ from lamina.core.errors import (
 )
 from lamina.core.scope import Scope
 from lamina.core.types import Json
-from lamina.stores.records.cache import CHANGES, Cache
+from lamina.stores.records.cache import Cache
+from lamina.stores.records.changes import Changes
 from lamina.stores.records.migrate import migrate, revision
 
 _CONNECT_SECONDS: Final = 5
 _RECYCLE_SECONDS: Final = 1800
 _TRUSTED_SECONDS: Final = 1.0
 """How long after its use a connection is taken to live."""
-
-_LAST_CHANGE: Final[sa.Select[Any]] = sa.select(sa.column("last")).select_from(sa.table(CHANGES))
 
 _POSTGRESQL_ARGUMENTS: Final = {
     "connect_timeout": _CONNECT_SECONDS,
@@ -66,10 +65,11 @@ class Database:
         self.engine = engine
         # Reads need no transaction of their own: one way to the server and back instead of three.
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
-        # Some connections are left to readers, however many writers wait for each other.
-        self._writers = asyncio.Semaphore(connections // 2 if self.is_postgresql else 1)
+        # Some connections are left to readers, however many writers wait for each other. One is kept.
+        self._writers = asyncio.Semaphore((connections - 1) // 2 if self.is_postgresql else 1)
         self._current: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
-        self._cache = Cache(self._last_change if self.is_postgresql else None)
+        self._changes = Changes(self._reader) if self.is_postgresql else None
+        self._cache = Cache(self._last_change if self._changes else None)
 
     @classmethod
     async def open(cls, url: str, connections: int = 16) -> "Database":
@@ -181,11 +181,14 @@ class Database:
         return self._cache.trusted()
 
     async def _last_change(self) -> int:
-        async with self.reading() as connection:
-            return int((await connection.execute(_LAST_CHANGE)).scalar_one())
+        assert self._changes is not None
+        with clearly():
+            return await self._changes.last()
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._changes is not None:
+            await self._changes.close()
         await self.engine.dispose()
 
 
