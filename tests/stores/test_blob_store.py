@@ -19,8 +19,11 @@ from lamina.stores.blobs.folder import FolderBlobStore
 from lamina.stores.blobs.keys import NAME_BYTES, canonical_key
 from tests.s3 import S3, variables
 
+GIVEN = os.environ.get("LAMINA_TEST_BLOBS_URL")
+"""A bucket of any provider that the suite may write to, `az://…` or `gs://…` say, with its variables."""
 
-@pytest.fixture(params=["folder", "s3"])
+
+@pytest.fixture(params=["folder", "s3", *(["given"] if GIVEN else [])])
 async def blobs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[BlobStore]:
@@ -28,6 +31,8 @@ async def blobs(
     store: BlobStore
     if request.param == "folder":
         store = FolderBlobStore(tmp_path / "blobs")
+    elif request.param == "given":
+        store = CloudBlobStore(f"{GIVEN}/{secrets.token_hex(8)}", copies=tmp_path / "copies")
     else:
         s3: S3 = request.getfixturevalue("s3")
         for name, value in variables(s3.url).items():

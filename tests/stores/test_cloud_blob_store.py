@@ -289,3 +289,23 @@ async def test_a_store_that_falls_silent_is_given_up(
     finally:
         door.go_on()
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("url", "variable"), [("az://files", "AZURE_STORAGE_ENDPOINT"), ("gs://files", "GOOGLE_BASE_URL")]
+)
+async def test_an_endpoint_without_tls_is_spoken_to(
+    url: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
+        monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
+        store = CloudBlobStore(url, copies=tmp_path)
+        with pytest.raises(UnavailableError, match="does not allow this"):
+            await store.check()

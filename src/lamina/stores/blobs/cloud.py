@@ -28,6 +28,13 @@ if TYPE_CHECKING:  # not there at run time
 SCHEMES: Final = ("s3", "gs", "az")
 """First parts of the URLs of buckets."""
 
+_ENDPOINTS: Final = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""Variables that name a provider's endpoint where it is not the usual one."""
+
 _PART_BYTES: Final = 8 << 20
 """One part of a multipart upload; S3 takes 10,000 of them. What is smaller goes in one request."""
 _PARTS_AT_ONCE: Final = 4
@@ -225,14 +232,14 @@ def opened(url: str, *, endpoint: str | None = None) -> CloudStore:
             field="blobs_url",
         )
     prefix = canonical_prefix(parts.path.strip("/")) or None
+    at = endpoint or next(filter(None, map(os.environ.get, _ENDPOINTS[parts.scheme])), None)
     client: ClientConfig = {**CLIENT}
+    if at is not None and at.startswith("http://"):
+        client["allow_http"] = True
     try:
         match parts.scheme:
             case "s3":
-                at = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
                 config: S3Config = {"endpoint": at, "aws_endpoint_url_s3": at} if at else {}
-                if at is not None and at.startswith("http://"):
-                    client["allow_http"] = True
                 return S3Store(
                     parts.netloc, prefix=prefix, config=config, client_options=client, retry_config=RETRY
                 )
