@@ -84,10 +84,10 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self._programs = _programs()
-        self._home = Path(tempfile.mkdtemp(prefix="lamina-postgres-"))
+        self.home = Path(tempfile.mkdtemp(prefix="lamina-postgres-"))
         self._user = "postgres" if os.getuid() == 0 else None
         if self._user:
-            shutil.chown(self._home, self._user, self._user)
+            shutil.chown(self.home, self._user, self._user)
         self.port = free_port()
         self.url = sa.make_url(f"postgresql+psycopg://lamina@127.0.0.1:{self.port}/postgres")
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,9 +96,9 @@ class PostgresServer:
         """Run it until it takes connections. What a killed one left may keep it from that for a moment."""
         until = time.monotonic() + self._SECONDS
         while not self._answers():
-            assert time.monotonic() < until, (self._home / "log").read_text(errors="replace")[-2000:]
+            assert time.monotonic() < until, (self.home / "log").read_text(errors="replace")[-2000:]
             if self._process is None or self._process.poll() is not None:
-                options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._home)]
+                options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.home)]
                 self._process = self._run("postgres", "-D", "data", *options, "-c", "fsync=off")
             time.sleep(0.05)
         return self
@@ -119,19 +119,19 @@ class PostgresServer:
         made = self._run(
             "initdb", "--auth=trust", "--username=lamina", "--no-locale", "-E", "UTF8", "-D", "data"
         )
-        assert made.wait(self._SECONDS) == 0, (self._home / "log").read_text(errors="replace")
+        assert made.wait(self._SECONDS) == 0, (self.home / "log").read_text(errors="replace")
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
             self.kill()
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        with (self._home / "log").open("ab") as log:
+        with (self.home / "log").open("ab") as log:
             return subprocess.Popen(
                 [self._programs / program, *arguments],
-                cwd=self._home,
+                cwd=self.home,
                 stdout=log,
                 stderr=log,
                 user=self._user,

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.crash.orphans import assert_no_orphans
-from tests.databases import end_connections, postgres_server
+from tests.databases import PostgresServer, end_connections, postgres_server
 from tests.qdrant import QdrantServer
 from tests.refusing import RefusingProxy
 from tests.s3 import variables
@@ -38,9 +38,14 @@ def reads_go_on(api: httpx.Client, corpus: Corpus) -> None:
     """Records, points and vectors are read as before."""
     assert len(documents(api, corpus.collection_id)) >= len(POEMS)
     ok(api.get(f"/v1/buckets/{corpus.bucket_id}/objects/{corpus.object()}"))
+    assert ok(search(api, corpus))["documents"][0]["title"] == "Railway"
+
+
+def search(api: httpx.Client, corpus: Corpus) -> httpx.Response:
+    """A search whose best document is known."""
     stage = search_stage(corpus.feature_uri, "a train at the station", final_top_k=3)
     body = {"collection_identifiers": [corpus.collection_id], "stages": [stage], "inputs": {}}
-    assert ok(api.post("/v1/retrievers/execute", json=body))["documents"][0]["title"] == "Railway"
+    return api.post("/v1/retrievers/execute", json=body)
 
 
 def unavailable(answer: httpx.Response, *words: str) -> None:
@@ -84,8 +89,8 @@ def submitted(api: httpx.Client, corpus: Corpus, count: int = 100) -> str:
 @contextmanager
 def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
     """A disk of its own, in memory; without the right to mount one the test is skipped."""
-    folder.mkdir()
-    options = f"size={mebibytes}m"
+    folder.mkdir(exist_ok=True)
+    options = f"size={mebibytes}m,mode=1777"
     command = ["mount", "-t", "tmpfs", "-o", options, "lamina-test", str(folder)]
     try:
         mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -222,6 +227,56 @@ def test_servers_that_take_no_writes_are_named_and_read_from(tmp_path: Path) -> 
             finished(api, task_id, seconds=120)
             ok(write_object(api, corpus))
             assert len(documents(api, corpus.collection_id)) == len(POEMS) + 201
+
+
+@pytest.mark.timeout(300)
+def test_servers_whose_disks_are_full_are_named_and_lose_nothing(tmp_path: Path) -> None:
+    postgres = PostgresServer()
+    with (
+        small_disk(tmp_path / "qdrant", 700) as points,
+        small_disk(postgres.home, 300) as records,
+        postgres,
+        shared_stores(tmp_path, postgres.url) as shared,
+    ):
+        env = {**shared.env, "LAMINA_CHUNK_OBJECTS": "32"}
+        with RunningServer(tmp_path / "data", env=env) as server, server.client() as api:
+            corpus = ingest(api)
+            kept: list[str] = []
+
+            task_id = submitted(api, corpus)
+            filler = fill(points)
+            unavailable(write_until_refused(api, corpus, kept), "Qdrant server")
+            if (
+                answer := search(api, corpus)
+            ).status_code != 200:  # it may be killed by what it could not write
+                unavailable(answer, "Qdrant server")
+            filler.unlink()
+            again(shared.qdrant)
+            finished(api, task_id, seconds=120)
+            ok(write_document(api, corpus, "some"))
+
+            task_id = submitted(api, corpus)
+            filler = fill(records)
+            taken = records_refuse(api, corpus)
+            reads_go_on(api, corpus)
+            filler.unlink()
+            eventually(lambda: write_object(api, corpus).is_success, "there is room again")
+            finished(api, task_id, seconds=120)
+            for object_id in taken:
+                ok(api.get(f"/v1/buckets/{corpus.bucket_id}/objects/{object_id}"))
+            found = {one["document_id"] for one in documents(api, corpus.collection_id)}
+            assert found >= set(kept)
+            assert len(found) == len(POEMS) + 201 + len(kept)
+
+
+def write_until_refused(api: httpx.Client, corpus: Corpus, kept: list[str]) -> httpx.Response:
+    """Write documents, whose ids are kept, until one is refused: a log that has room left takes some more."""
+    for number in range(2000):
+        answer = write_document(api, corpus, f"{number} " + "x" * 60_000)
+        if not answer.is_success:
+            return answer
+        kept.append(answer.json()["document_id"])
+    raise AssertionError("a full disk took everything")
 
 
 def again(qdrant: QdrantServer) -> None:
