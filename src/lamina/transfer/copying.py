@@ -85,6 +85,11 @@ class Progress:
             raise TransferError(f"The copy to {target} was completed already, as {file} says.")
         return cls(file, **stored)
 
+    def arrived(self, at: CollectionRef) -> bool:
+        """Whether all points of a collection were copied."""
+        key = _key(at)
+        return key in self.cursors and self.cursors[key] is None
+
     def begin_anew(self, at: CollectionRef) -> None:
         """Forget that a collection was copied."""
         self.cursors.pop(_key(at), None)
@@ -119,14 +124,17 @@ async def copy(
         counts["blobs"] = await _blobs(source.blobs, target.blobs, said)
     if source.vectors and target.vectors:
         for namespace in namespaces:
-            for collection in await source.vectors.collections(namespace):
-                at = CollectionRef(namespace, collection)
-                await _points(source.vectors, target.vectors, at, progress, said)
-                try:
-                    counts["points"] += await _verify_points(source.vectors, target.vectors, at, said)
-                except DifferenceError:
-                    progress.begin_anew(at)
-                    raise
+            places = [CollectionRef(namespace, one) for one in await source.vectors.collections(namespace)]
+            async with target.vectors.loading(namespace):
+                for at in places:  # before any points: a further vector may have the engine copy them
+                    await _made(source.vectors, target.vectors, at, progress)
+                for at in places:
+                    await _points(source.vectors, target.vectors, at, progress, said)
+                    try:
+                        counts["points"] += await _verify_points(source.vectors, target.vectors, at, said)
+                    except DifferenceError:
+                        progress.begin_anew(at)
+                        raise
     if source.records and target.records:
         counts["records"] = await _records(source.records, target.records, said)
     progress.counts, progress.complete = counts, True
@@ -156,16 +164,22 @@ async def _records(source: SqlRecordStore, target: SqlRecordStore, said: Said) -
 # Points
 
 
-async def _points(
-    source: VectorStore, target: VectorStore, at: CollectionRef, progress: Progress, said: Said
-) -> None:
-    key = _key(at)
-    if key in progress.cursors and progress.cursors[key] is None:
+async def _made(source: VectorStore, target: VectorStore, at: CollectionRef, progress: Progress) -> None:
+    """Make the copy of a collection, unless all of its points are there already."""
+    if progress.arrived(at):
         return
     info = await source.info(at)
     await target.create(at, info.vectors)
     for name, type in info.indexes.items():
         await target.index(at, name, type)
+
+
+async def _points(
+    source: VectorStore, target: VectorStore, at: CollectionRef, progress: Progress, said: Said
+) -> None:
+    if progress.arrived(at):
+        return
+    key = _key(at)
     writing: deque[tuple[PointPage, asyncio.Task[None]]] = deque()
 
     async def written() -> None:

@@ -1,6 +1,7 @@
 """The vector store's Protocol: document points, by collection."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -151,6 +152,12 @@ class VectorStore(Protocol):
 
     async def collections(self, namespace_id: str) -> list[str]:
         """Ids of the collections that a namespace holds, sorted."""
+
+    def loading(self, namespace_id: str) -> AbstractAsyncContextManager[None]:
+        """Entered to write many points at once: the engine may put off what makes searching them quick.
+
+        It is done at the end, also after a failure, and after a crash once the store is opened again.
+        """
 
     async def info(self, at: CollectionRef) -> CollectionInfo:
         """Size, vectors and payload indexes of a collection."""

@@ -15,9 +15,9 @@ import asyncio
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -104,6 +104,11 @@ class EdgeVectorStore:
         return await self._in_thread(
             lambda: sorted(manifest.parent.name for manifest in folder.glob("[!.]*/manifest.json"))
         )
+
+    @asynccontextmanager
+    async def loading(self, namespace_id: str) -> AsyncIterator[None]:
+        """Changes nothing: graphs are built once the writing pauses anyway."""
+        yield
 
     async def info(self, at: CollectionRef) -> CollectionInfo:
         """Size, vectors and payload indexes of a collection."""

@@ -18,6 +18,7 @@ Reads use the records that the process remembers. What reads as missing is looke
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -146,6 +147,10 @@ class QdrantVectorStore:
         checked_id(namespace_id, "namespace_id")
         records = await self._registry.collections(namespace_id)
         return sorted(record.collection_id for record in records if not record.dropping)
+
+    def loading(self, namespace_id: str) -> AbstractAsyncContextManager[None]:
+        """Keep Qdrant from indexing a namespace that is made in it, until its end (`server_loading`)."""
+        return self._spaces.loading(namespace_id)
 
     async def info(self, at: CollectionRef) -> CollectionInfo:
         """Size, vectors and payload indexes of a collection."""

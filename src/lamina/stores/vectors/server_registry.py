@@ -49,12 +49,21 @@ class Copying:
 
 
 @dataclass(frozen=True, slots=True)
+class Optimizing:
+    """What Qdrant's optimizers keep to. A threshold of 0 keeps them from making indexes."""
+
+    indexing_threshold: int
+    default_segment_number: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpaceRecord:
-    """A namespace's Qdrant collection."""
+    """A namespace's Qdrant collection. `loading` is what its optimizers go back to after a load under way."""
 
     namespace_id: str
     generation: int = 1
     copying: Copying | None = None
+    loading: Optimizing | None = None
     stamp: str | None = None
 
 
@@ -137,6 +146,13 @@ class Registry:
         found = (await self._read([id])).get(id)
         return fresh if found is not None and found["stamp"] == fresh.stamp else None
 
+    async def optimizing(self) -> Optimizing:
+        """The server's own settings of optimizers, which the records are kept with."""
+        await self._make()
+        told = await self._server.ask(self._server.client.get_collection, self.name)
+        config = told.config.optimizer_config
+        return Optimizing(config.indexing_threshold or 0, config.default_segment_number)
+
     async def forget(self, record: CollectionRecord | SpaceRecord) -> None:
         """Remove a record, unless somebody has replaced it."""
         assert record.stamp is not None
@@ -213,11 +229,12 @@ def _having(key: str, value: str) -> models.FieldCondition:
 
 
 def _space(stored: dict[str, Any]) -> SpaceRecord:
-    copying = stored["copying"]
+    copying, loading = stored["copying"], stored.get("loading")
     return SpaceRecord(
         namespace_id=stored["namespace_id"],
         generation=stored["generation"],
         copying=None if copying is None else Copying(_vectors(copying["vectors"]), copying["after"]),
+        loading=None if loading is None else Optimizing(**loading),
         stamp=stored["stamp"],
     )
 

@@ -12,7 +12,7 @@ the server how far it is; when its process dies, whoever waits for it takes it o
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from lamina.stores.vectors.server_client import (
     UnknownRequestError,
 )
 from lamina.stores.vectors.server_filters import Wanted
+from lamina.stores.vectors.server_loading import PUT_OFF, SEGMENTS, Loads, optimize
 from lamina.stores.vectors.server_points import chunks, server_name, spec_of
 from lamina.stores.vectors.server_registry import Copying, Registry, SpaceRecord
 from lamina.stores.vectors.server_terms import INSTANTS, NUMBERS, PRESENT, TOKENS, path_and_part, terms_key
@@ -99,6 +100,7 @@ class Spaces:
         self._prefix = prefix
         self._index_from = index_from
         self._takeover = takeover
+        self._loads = Loads(server, registry, self.settled, self.name, takeover)
         self._indexes: dict[str, _Indexes] = {}
         self._copies: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, tuple[str | None, float]] = {}
@@ -111,6 +113,10 @@ class Spaces:
         """The name to write to."""
         return self._generation(space.namespace_id, space.generation)
 
+    def loading(self, namespace_id: str) -> AbstractAsyncContextManager[None]:
+        """Entered to write many points to a namespace that is not there yet, or was left half loaded."""
+        return self._loads.loading(namespace_id)
+
     # Vectors
 
     async def ensure(self, namespace_id: str, vectors: Sequence[VectorSpec], patience: float) -> None:
@@ -119,10 +125,16 @@ class Spaces:
             space = await self.settled(namespace_id, patience)
             if space is None:
                 first = self._generation(namespace_id, 1)
-                await self._make(first, vectors)
+                usual = await self._registry.optimizing()
+                loading = usual if self._loads.has(namespace_id) else None
+                if not await self._make(first, vectors, loading=loading is not None):
+                    # Who made it may have died before saying that it was for a load.
+                    await optimize(self._server, first, usual)
+                    loading = None
                 await self._index_all(first, self._system_indexes())
                 await self._point_alias(namespace_id, first)
-                await self._registry.put(SpaceRecord(namespace_id))
+                await self._registry.put(SpaceRecord(namespace_id, loading=loading))
+                await self._loads.begin(namespace_id)
                 continue
             lacking = await self._lacking(self.name(space), vectors)
             if not lacking or await self._added(self.name(space), lacking):
@@ -158,11 +170,13 @@ class Spaces:
     async def check(self) -> None:
         """Raise `UnavailableError` when a Qdrant collection is not what its records and vectors say.
 
-        Removes what finished copies left behind.
+        Removes what finished copies left behind, and sees to loads that do not go on.
         """
         answer = await self._server.ask(self._server.client.get_collections)
         there = {one.name for one in answer.collections}
         for space in await self._registry.spaces():
+            if space.loading is not None:
+                self._loads.watch(space.namespace_id)
             name = self.name(space)
             if name not in there:
                 raise UnavailableError(
@@ -189,6 +203,7 @@ class Spaces:
 
     async def close(self) -> None:
         """Stop the copies of this process; they go on elsewhere, or after the next start."""
+        await self._loads.close()
         for task in self._copies.values():
             task.cancel()
         await asyncio.gather(*self._copies.values(), return_exceptions=True)
@@ -227,7 +242,8 @@ class Spaces:
     def _generation(self, namespace_id: str, generation: int) -> str:
         return f"{self.alias(namespace_id)}.g{generation}"
 
-    async def _make(self, name: str, vectors: Iterable[VectorSpec]) -> None:
+    async def _make(self, name: str, vectors: Iterable[VectorSpec], *, loading: bool) -> bool:
+        """Make a Qdrant collection, in many segments for a load; False where there is one of the name."""
         options = self._server.options
         specs = {server_name(spec): spec for spec in vectors}
         dense = {key: self._dense(spec) for key, spec in specs.items() if spec.kind != "sparse"}
@@ -242,6 +258,9 @@ class Spaces:
                 shard_number=options.shard_number,
                 replication_factor=options.replication_factor,
                 quantization_config=_CODES[options.quantization],
+                optimizers_config=models.OptimizersConfigDiff(default_segment_number=SEGMENTS)
+                if loading
+                else None,
                 # A graph for each collection, none for all: every search is in one collection.
                 hnsw_config=models.HnswConfigDiff(
                     m=0, payload_m=options.hnsw_m, ef_construct=options.hnsw_ef_construct
@@ -250,6 +269,8 @@ class Spaces:
         except RefusedError as error:
             if "already exists" not in error.message:
                 raise
+            return False
+        return True
 
     def _dense(self, spec: VectorSpec) -> models.VectorParams:
         several = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
@@ -339,7 +360,9 @@ class Spaces:
             return
         old, new = self.name(space), self._generation(namespace_id, space.generation + 1)
         had = [spec for spec in map(spec_of, await self._vectors_there(old)) if spec is not None]
-        await self._make(new, [*had, *space.copying.vectors])
+        await self._make(new, [*had, *space.copying.vectors], loading=space.loading is not None)
+        if space.loading is not None:
+            await optimize(self._server, new, PUT_OFF)
         told = await self._server.ask(self._server.client.get_collection, old)
         await self._index_all(new, told.payload_schema)
         copied = await self._copy_points(space, old, new)

@@ -61,6 +61,8 @@ def terms_of(payload: Mapping[str, Json]) -> JsonObject:
         lone = things[0] if len(things) == 1 else None
         if isinstance(lone, str):
             kind, told = _of_string(lone) if len(lone) <= _SHORT else _of_string.__wrapped__(lone)
+        elif isinstance(lone, Mapping):
+            kind, told = "o", {}
         else:
             values = [value for thing in things for value in _opened(thing)]
             if not values:
@@ -75,7 +77,15 @@ def terms_of(payload: Mapping[str, Json]) -> JsonObject:
 @lru_cache(maxsize=16_384)
 def _of_string(text: str) -> tuple[str, JsonObject]:
     """Class and terms of a single string: most documents share most of their short ones with others."""
-    return "s" if parse_instant(text) is None else "t", _told([text])
+    tokens: list[Json] = [string_token(text)]
+    folded = fold(text)
+    if folded != text:
+        tokens.append(_folded_token(folded))
+    moment = parse_instant(text)
+    if moment is None:
+        return "s", {TOKENS: tokens}
+    instant = engine_time(moment)
+    return "t", {TOKENS: [*tokens, "t" + instant], INSTANTS: [instant]}
 
 
 def terms_key(path: str, part: str) -> str:
