@@ -101,6 +101,27 @@ def test_a_batch_waits_for_a_worker_and_is_run_by_it(
         all_there(api, collection)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_that_has_nothing_to_do_sleeps(shared: Shared, tmp_path: Path) -> None:
+    """None of its threads wakes up more often than the looks for work need: a few times a second."""
+    with worker(shared, tmp_path, "idle") as one:
+        time.sleep(2)
+        before, began = waits(one.pid), time.monotonic()
+        time.sleep(3)
+        after, seconds = waits(one.pid), time.monotonic() - began
+    busiest = max((after[thread] - before.get(thread, 0)) / seconds for thread in after)
+    assert busiest < 50
+
+
+def waits(pid: int) -> dict[str, int]:
+    """How often each thread of a process has gone to sleep."""
+    found = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        told = dict(line.split(":", 1) for line in (thread / "status").read_text().splitlines())
+        found[thread.name] = int(told["voluntary_ctxt_switches"])
+    return found
+
+
 def test_the_work_of_a_worker_that_was_killed_is_taken_over(
     shared: Shared, server: RunningServer, tmp_path: Path
 ) -> None:

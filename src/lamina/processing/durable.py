@@ -33,6 +33,9 @@ _VERSION: Final = "lamina-2"
 _QUEUE: Final = "work"
 _POLL_SECONDS: Final = 0.25
 
+_NOTIFY_SECONDS: Final = 5.0
+"""How often the library looks for events to send, of which there are none: else a hundred times a second."""
+
 _CONNECTIONS: Final = 10
 """Most connections to PostgreSQL. Workflows need one for the moment in which a step ends."""
 
@@ -103,6 +106,7 @@ class Durable:
                 "application_version": _VERSION,
                 "executor_id": executor_id,
                 "sys_db_pool_size": _CONNECTIONS,
+                "notification_coalesce_sec": _NOTIFY_SECONDS,
                 "enable_otlp": False,
                 "log_level": "WARNING",
                 "max_executor_threads": 64,
