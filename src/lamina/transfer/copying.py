@@ -26,8 +26,8 @@ from lamina.stores.vectors.base import CollectionRef, Point, PointPage, SparseVe
 POINTS: Final = 500
 """Points that are read and written at once."""
 
-_WRITES: Final = 2
-"""Writes of points under way: one is made ready while the other engine works on the last one."""
+_WRITES: Final = 4
+"""Writes of points under way: some are made ready while the other engine works on the last ones."""
 
 _BLOBS: Final = 8
 """Blobs that are under way at once: most of their time is waiting."""

@@ -11,6 +11,8 @@ _EXACT_POWER: Final = 22
 _SURELY_EXACT: Final = 16
 """Characters that hold fifteen digits and a point at most."""
 
+_NO_FLOATS: Final = frozenset({str, int, bool, type(None)})
+
 Step = str | int
 
 
@@ -49,8 +51,10 @@ def restore_floats(payload: JsonObject, lost: Sequence[Json]) -> None:
 
 def _look_in(members: Mapping[str, Json] | Sequence[Json], steps: tuple[Step, ...], lost: list[Json]) -> None:
     for step, value in members.items() if isinstance(members, Mapping) else enumerate(members):
+        if type(value) in _NO_FLOATS:
+            continue  # which a test for `Mapping` would take longest to tell
         if isinstance(value, float):
             if not survives(value):
                 lost.append([[*steps, step], repr(value)])
-        elif not isinstance(value, str) and isinstance(value, Mapping | list | tuple):
+        elif isinstance(value, Mapping | list | tuple):
             _look_in(value, (*steps, step), lost)

@@ -20,7 +20,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 from lamina.core.patterns import fold
 from lamina.core.predicate import parse_instant
@@ -48,6 +48,7 @@ SAFE_INTEGERS: Final = 2**53 // 10
 _LARGEST: Final = 2**64
 _SHORT: Final = 64
 """Characters of strings whose terms are remembered."""
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _ODD_IN_KEY: Final = re.compile(r'[%"\\\x00-\x1f]')
 
 
@@ -59,9 +60,14 @@ def terms_of(payload: Mapping[str, Json]) -> JsonObject:
     present: list[Json] = []
     for path, things in reached.items():
         lone = things[0] if len(things) == 1 else None
-        if isinstance(lone, str):
-            kind, told = _of_string(lone) if len(lone) <= _SHORT else _of_string.__wrapped__(lone)
-        elif isinstance(lone, Mapping):
+        type_of_lone = type(lone)
+        if type_of_lone is str:
+            text = cast(str, lone)
+            kind, told = _of_string(text) if len(text) <= _SHORT else _of_string.__wrapped__(text)
+        elif type_of_lone is int:
+            number = cast(int, lone)
+            kind, told = _class_of_integer(number), {TOKENS: [_number(number)], NUMBERS: [number]}
+        elif type_of_lone is dict:
             kind, told = "o", {}
         else:
             values = [value for thing in things for value in _opened(thing)]
@@ -149,7 +155,7 @@ def _walk(members: Mapping[str, Json], prefix: str, reached: dict[str, list[Json
             reached[path].append(value)
         else:
             reached[path] = [value]
-        if value is None or isinstance(value, str | int | float):
+        if type(value) in _SCALARS:
             continue  # which a test for `Mapping` would take longest to tell
         if isinstance(value, Mapping):
             _walk(value, path + ".", reached)
@@ -172,12 +178,16 @@ def _class_of(things: Sequence[Json]) -> str:
     if isinstance(thing, bool):
         return "b"
     if isinstance(thing, int):
-        return "n" if abs(thing) < SAFE_INTEGERS else "N"
+        return _class_of_integer(thing)
     if isinstance(thing, float):
         return "n" if survives(thing) else "N"
     if isinstance(thing, str):
         return "s" if parse_instant(thing) is None else "t"
     return "l" if isinstance(thing, list | tuple) else "o"
+
+
+def _class_of_integer(number: int) -> str:
+    return "n" if abs(number) < SAFE_INTEGERS else "N"
 
 
 def _told(values: Iterable[Json]) -> JsonObject:
