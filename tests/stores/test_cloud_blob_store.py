@@ -297,8 +297,12 @@ async def test_a_store_that_falls_silent_is_given_up(
 async def test_an_endpoint_without_tls_is_spoken_to(
     url: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received = b""
+        while not received.endswith(b"lamina") and (piece := await reader.read(1 << 16)):
+            received += piece  # until the body of the first request is there
         writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
         writer.close()
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:

@@ -15,6 +15,7 @@ from lamina.stores.records.cache import Cache
 from lamina.stores.records.migrations.versions.r0004_changes import CACHED
 from lamina.stores.records.repository import SqlRepository
 from lamina.stores.records.sql import SqlRecordStore
+from tests.databases import end_connections
 from tests.stores.test_record_store import NAMED, Named
 
 HOME = Scope("org_1", "ns_1")
@@ -96,6 +97,20 @@ async def outliving(named: SqlRepository[Named], until: asyncio.Event) -> str | 
     """A task that a request leaves behind."""
     await until.wait()
     return (await named.get(HOME, "one")).note
+
+
+async def test_a_request_outlives_the_connections_of_the_one_before(
+    pair: Pair, empty_postgres_url: str
+) -> None:
+    store = pair[0]
+    named = store.repository(NAMED)
+    await named.add(HOME, Named(bucket_name="one"))
+    for _ in range(3):
+        async with store.caching():
+            await asyncio.gather(*(named.count(HOME) for _ in range(8)))  # each has a connection of its own
+        await asyncio.to_thread(end_connections, empty_postgres_url)
+        async with store.caching():
+            assert await asyncio.gather(*(named.count(HOME) for _ in range(8))) == [1] * 8
 
 
 async def test_others_do_not_keep_what_a_transaction_is_about_to_replace(records: SqlRecordStore) -> None:

@@ -1,5 +1,6 @@
 """Asking PostgreSQL whether another process has changed what this one keeps in memory."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,8 +18,10 @@ class Changes:
     SQLAlchemy would take five times as long: 0.52 ms on loopback against 0.11.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, lost: Callable[[], None]) -> None:
+        """`lost` is called when the connection is, before another is asked for."""
         self._engine = engine
+        self._tell = lost
         self._query = str(_LAST.compile(dialect=engine.dialect))
         self._lost: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._kept: AsyncConnection | None = None
@@ -30,7 +33,8 @@ class Changes:
             if self._kept is None:
                 return await self._by_new_connection()
             ((last,),) = await (await self._driver.execute(self._query, prepare=True)).fetchall()
-        except self._lost:  # the connection is lost; whether the database is, a new one tells
+        except self._lost:  # the connection is; whether the database is, another one tells
+            self._tell()
             await self.close()
             return await self._by_new_connection()
         except BaseException:  # it may be in the middle of an answer

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -65,10 +65,12 @@ class Database:
         self.engine = engine
         # Reads need no transaction of their own: one way to the server and back instead of three.
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
-        # Some connections are left to readers, however many writers wait for each other. One is kept.
+        # Some connections are left to readers, however many writers wait for each other; `Changes` keeps one.
         self._writers = asyncio.Semaphore((connections - 1) // 2 if self.is_postgresql else 1)
         self._current: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
-        self._changes = Changes(self._reader) if self.is_postgresql else None
+        self._changes = None
+        if self.is_postgresql:
+            self._changes = Changes(self._reader, lost=_try_before_use(engine))
         self._cache = Cache(self._last_change if self._changes else None)
 
     @classmethod
@@ -208,7 +210,7 @@ def _engine(url: str, connections: int) -> AsyncEngine:
     except (sa.exc.ArgumentError, ValueError) as error:
         raise UnavailableError(f"LAMINA_RECORDS_URL cannot be read: {error}.") from error
     arguments = {name: value for name, value in _POSTGRESQL_ARGUMENTS.items() if name not in parsed.query}
-    engine = create_async_engine(
+    return create_async_engine(
         parsed,
         connect_args=arguments,
         json_serializer=_to_jsonb,
@@ -217,16 +219,19 @@ def _engine(url: str, connections: int) -> AsyncEngine:
         max_overflow=0,
         pool_recycle=_RECYCLE_SECONDS,
     )
-    _try_before_use(engine)
-    return engine
 
 
-def _try_before_use(engine: AsyncEngine) -> None:
-    """Replace connections that died in the pool. `pool_pre_ping` would ask the server before every use."""
+def _try_before_use(engine: AsyncEngine) -> Callable[[], None]:
+    """Replace connections that died in the pool. `pool_pre_ping` would ask the server before every use.
+
+    What is returned is called when a connection was lost: all that were last used before then are tried.
+    """
     dialect = engine.dialect
+    lost = 0.0
 
     def taken(connection: Any, record: Any, _: object) -> None:
-        if time.monotonic() - record.info.get("used", 0.0) < _TRUSTED_SECONDS:
+        used = record.info.get("used", 0.0)
+        if used > lost and time.monotonic() - used < _TRUSTED_SECONDS:
             return
         try:
             dialect.do_ping(connection)
@@ -236,8 +241,13 @@ def _try_before_use(engine: AsyncEngine) -> None:
     def returned(_: object, record: Any) -> None:
         record.info["used"] = time.monotonic()
 
+    def distrust() -> None:
+        nonlocal lost
+        lost = time.monotonic()
+
     sa.event.listen(engine.sync_engine, "checkout", taken)
     sa.event.listen(engine.sync_engine, "checkin", returned)
+    return distrust
 
 
 def to_json(value: Json) -> str:
