@@ -1,5 +1,6 @@
 """Engines for the suites of the stores. A further engine is one line more in `VECTOR_STORES`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,15 @@ async def records(records_url: str) -> AsyncIterator[SqlRecordStore]:
     store = await SqlRecordStore.open(records_url)
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def pair(empty_postgres_url: str) -> AsyncIterator[tuple[SqlRecordStore, SqlRecordStore]]:
+    """Two stores that open one new database at the same time, as two processes do."""
+    stores = await asyncio.gather(*(SqlRecordStore.open(empty_postgres_url, 8) for _ in range(2)))
+    yield stores[0], stores[1]
+    for store in stores:
+        await store.close()
 
 
 @pytest.fixture(scope="session")

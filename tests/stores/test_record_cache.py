@@ -3,33 +3,19 @@
 import asyncio
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 
 import lamina
-from lamina.core.scope import Scope
 from lamina.stores.records.base import Kind
 from lamina.stores.records.cache import Cache
 from lamina.stores.records.migrations.versions.r0004_changes import CACHED
 from lamina.stores.records.repository import SqlRepository
 from lamina.stores.records.sql import SqlRecordStore
 from tests.databases import end_connections
-from tests.stores.test_record_store import NAMED, Named
-
-HOME = Scope("org_1", "ns_1")
-
-Pair = tuple[SqlRecordStore, SqlRecordStore]
-
-
-@pytest.fixture
-async def pair(empty_postgres_url: str) -> AsyncIterator[Pair]:
-    """Two processes' stores over one database."""
-    one, two = [await SqlRecordStore.open(empty_postgres_url) for _ in range(2)]
-    yield one, two
-    for store in (one, two):
-        await store.close()
+from tests.stores.test_record_store import HOME, NAMED, Named, Pair
 
 
 @pytest.fixture
@@ -107,7 +93,7 @@ async def test_a_request_outlives_the_connections_of_the_one_before(
     await named.add(HOME, Named(bucket_name="one"))
     for _ in range(3):
         async with store.caching():
-            await asyncio.gather(*(named.count(HOME) for _ in range(8)))  # each has a connection of its own
+            await asyncio.gather(*(named.count(HOME) for _ in range(8)))  # over several connections
         await asyncio.to_thread(end_connections, empty_postgres_url)
         async with store.caching():
             assert await asyncio.gather(*(named.count(HOME) for _ in range(8))) == [1] * 8

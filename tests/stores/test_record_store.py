@@ -376,15 +376,6 @@ async def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.Mo
 # Two processes on one database
 
 
-@pytest.fixture
-async def pair(empty_postgres_url: str) -> AsyncIterator[tuple[SqlRecordStore, SqlRecordStore]]:
-    """Two stores that open one new database at the same time, as two processes do."""
-    stores = await asyncio.gather(*(SqlRecordStore.open(empty_postgres_url, 8) for _ in range(2)))
-    yield stores[0], stores[1]
-    for store in stores:
-        await store.close()
-
-
 Pair = tuple[SqlRecordStore, SqlRecordStore]
 
 

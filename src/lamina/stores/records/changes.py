@@ -21,9 +21,9 @@ class Changes:
     def __init__(self, engine: AsyncEngine, lost: Callable[[], None]) -> None:
         """`lost` is called when the connection is, before another is asked for."""
         self._engine = engine
-        self._tell = lost
+        self._lost = lost
         self._query = str(_LAST.compile(dialect=engine.dialect))
-        self._lost: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self._error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._kept: AsyncConnection | None = None
         self._driver: Any = None
 
@@ -33,8 +33,8 @@ class Changes:
             if self._kept is None:
                 return await self._by_new_connection()
             ((last,),) = await (await self._driver.execute(self._query, prepare=True)).fetchall()
-        except self._lost:  # the connection is; whether the database is, another one tells
-            self._tell()
+        except self._error:  # the connection is; whether the database is, another one tells
+            self._lost()
             await self.close()
             return await self._by_new_connection()
         except BaseException:  # it may be in the middle of an answer

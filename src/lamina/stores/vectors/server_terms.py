@@ -83,15 +83,24 @@ def terms_of(payload: Mapping[str, Json]) -> JsonObject:
 @lru_cache(maxsize=16_384)
 def _of_string(text: str) -> tuple[str, JsonObject]:
     """Class and terms of a single string: most documents share most of their short ones with others."""
+    tokens, instant = _tokens_of_string(text)
+    if instant is None:
+        return "s", {TOKENS: tokens}
+    return "t", {TOKENS: tokens, INSTANTS: [instant]}
+
+
+def _tokens_of_string(text: str) -> tuple[list[Json], str | None]:
+    """The tokens of a string, and the instant that it means, if any."""
     tokens: list[Json] = [string_token(text)]
     folded = fold(text)
     if folded != text:
         tokens.append(_folded_token(folded))
     moment = parse_instant(text)
     if moment is None:
-        return "s", {TOKENS: tokens}
+        return tokens, None
     instant = engine_time(moment)
-    return "t", {TOKENS: [*tokens, "t" + instant], INSTANTS: [instant]}
+    tokens.append("t" + instant)
+    return tokens, instant
 
 
 def terms_key(path: str, part: str) -> str:
@@ -192,7 +201,7 @@ def _class_of_integer(number: int) -> str:
 
 def _told(values: Iterable[Json]) -> JsonObject:
     """The tokens, numbers and instants of a path, each once."""
-    tokens: dict[str, None] = {}
+    tokens: dict[Json, None] = {}
     numbers: dict[int | float, None] = {}
     instants: dict[str, None] = {}
     for value in values:
@@ -202,14 +211,9 @@ def _told(values: Iterable[Json]) -> JsonObject:
             tokens[_number(value)] = None
             numbers[value] = None
         elif isinstance(value, str):
-            tokens[string_token(value)] = None
-            folded = fold(value)
-            if folded != value:
-                tokens[_folded_token(folded)] = None
-            moment = parse_instant(value)
-            if moment is not None:
-                instant = engine_time(moment)
-                tokens["t" + instant] = None
+            of_string, instant = _tokens_of_string(value)
+            tokens.update(dict.fromkeys(of_string))
+            if instant is not None:
                 instants[instant] = None
     parts: dict[str, list[Json]] = {TOKENS: [*tokens], NUMBERS: [*numbers], INSTANTS: [*instants]}
     return {part: told for part, told in parts.items() if told}
