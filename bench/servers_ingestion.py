@@ -9,9 +9,7 @@ the CPU seconds of all processes of either side, those of PostgreSQL and Qdrant 
 remains comparable on a busy machine. Every round has texts of its own, because workers remember the
 vectors of those that they have seen.
 
-A batch runs in one worker process, so one alone leaves the other worker of the servers idle. As many
-batches at once as there are workers keep both sides on all cores of the machine; documents a second
-then compare as they do per core, with the cores that PostgreSQL and Qdrant work on counted.
+One batch at a time is measured, and as many at once as there are workers.
 """
 
 import statistics
@@ -52,11 +50,7 @@ def main() -> None:
         api = stack.enter_context(Server(folder / "api", settings=env))
         workers = [
             stack.enter_context(
-                Worker(
-                    folder / f"worker-{number}",
-                    # a worker that may take several takes those that wait, though the other is idle
-                    settings={**shared.env, "LAMINA_WORKERS": "1", "LAMINA_BATCHES_PER_PROCESS": "1"},
-                )
+                Worker(folder / f"worker-{number}", settings={**shared.env, "LAMINA_WORKERS": "1"})
             )
             for number in range(WORKERS)
         ]

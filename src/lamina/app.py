@@ -108,8 +108,9 @@ def _durable(settings: Settings) -> Durable:
     own = _secret(settings.data_dir / "executor.id").hex()
     queueing = Queueing(
         works=settings.process_batches,
-        per_process=settings.batches_per_process,
+        per_process=settings.batches_per_process or settings.workers + 1,
         per_partition=settings.batches_per_namespace,
+        shares=settings.workers + 1,
     )
     return Durable(settings.records_url.get_secret_value(), own, queueing)
 
@@ -192,6 +193,7 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
     )
     durable = _durable(settings)
     runner = Runner(
+        records=records,
         ledger=Ledger(outcomes, objects_repository, vectors),
         writer=Writer(vectors, blobs),
         pool=pool,

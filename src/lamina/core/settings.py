@@ -51,8 +51,11 @@ class Settings(BaseSettings):
         description="Run batches in this process; where several share their records, an API process may "
         "leave that to workers.",
     )
-    batches_per_process: int = Field(
-        default=8, ge=1, le=64, description="Batches that a process of several runs at once."
+    batches_per_process: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Batches that a process of several runs at once; one more than `workers` if not set.",
     )
     batches_per_namespace: int = Field(
         default=4,
@@ -91,7 +94,10 @@ class Settings(BaseSettings):
         default=60.0, gt=0, description="Idle worker processes end after this time and free their memory."
     )
     chunk_objects: int = Field(
-        default=2048, ge=1, le=10_000, description="Objects in one durable step of a batch."
+        default=8192,
+        ge=1,
+        le=50_000,
+        description="Objects that a batch takes up at once; processes that share work have parts of them.",
     )
     extraction_timeout: float = Field(
         default=600.0, gt=0, description="Longest time that one extraction call may take."

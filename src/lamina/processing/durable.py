@@ -7,7 +7,7 @@ the stores live.
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -27,11 +27,17 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-_VERSION: Final = "lamina-2"
-"""Changes only when running workflows of an older release can no longer be gone on with."""
+_VERSION: Final = "lamina-3"
+"""Changes when running workflows of an older release can no longer be gone on with step by step."""
+
+_OLDER: Final = ("lamina-1", "lamina-2")
+"""Those whose running workflows are begun anew."""
 
 _QUEUE: Final = "work"
+_SHARES: Final = "shares"
 _POLL_SECONDS: Final = 0.25
+_WAIT_SECONDS: Final = 0.1
+"""How often a workflow looks whether its shares have ended."""
 
 _NOTIFY_SECONDS: Final = 5.0
 """How often the library looks for events to send, of which there are none: else a hundred times a second."""
@@ -48,8 +54,8 @@ _PATIENCE: Final = 5.0
 _BEGIN_SECONDS: Final = 5.0
 """How long a request waits for a workflow to be begun, before it leaves that to a thread."""
 
-Workflow = Callable[..., None]
-"""A function of JSON arguments. It must decide the same way each time it runs."""
+Workflow = Callable[..., Any]
+"""A function of JSON arguments, with a JSON answer. It must decide the same way each time it runs."""
 
 Work = Callable[[], Coroutine[Any, Any, T]]
 
@@ -72,12 +78,14 @@ class Queueing:
     """How several processes share workflows: any that `works` takes them, oldest first.
 
     At most `per_process` run in a process at once, and `per_partition` of one partition (a namespace)
-    in all of them, so that one that asks for much leaves room for others.
+    in all of them, so that one that asks for much leaves room for others. `shares` of workflows run in a
+    process at once, beside them; whichever partition they are of is left to chance.
     """
 
     works: bool = True
     per_process: int = 8
     per_partition: int = 4
+    shares: int = 2
 
 
 class Durable:
@@ -93,6 +101,7 @@ class Durable:
         self._queueing = queueing
         self._loop = asyncio.get_running_loop()
         self._on_server = url.startswith("postgresql")
+        self._functions: dict[str, Workflow] = {}
         self._workflows: dict[str, Workflow] = {}
         self._stopping = threading.Event()
         self._under_way = 0
@@ -109,9 +118,16 @@ class Durable:
                 "notification_coalesce_sec": _NOTIFY_SECONDS,
                 "enable_otlp": False,
                 "log_level": "WARNING",
-                "max_executor_threads": 64,
+                "max_executor_threads": 64
+                if queueing is None
+                else 64 + queueing.per_process + queueing.shares,
             }
         )
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may take part in a workflow."""
+        return self._queueing is not None
 
     @property
     def stopping(self) -> bool:
@@ -121,9 +137,10 @@ class Durable:
     def register(self, name: str, workflow: Workflow) -> None:
         """Make a workflow known under a name that stays the same over releases."""
 
-        def function(*arguments: Json) -> None:
-            workflow(*arguments)
+        def function(*arguments: Json) -> Any:
+            return workflow(*arguments)
 
+        self._functions[name] = workflow
         self._workflows[name] = DBOS.workflow(name=name, max_recovery_attempts=1000)(function)
 
     async def launch(self) -> None:
@@ -143,15 +160,27 @@ class Durable:
             ) from error
 
     def _launch(self) -> None:
-        if self._queueing is None:
-            DBOS.launch()
-            return
-        DBOS.listen_queues([_QUEUE] if self._queueing.works else [])
+        if self._queueing is not None:
+            DBOS.listen_queues([_QUEUE, _SHARES] if self._queueing.works else [])
         DBOS.launch()
+        older = DBOS.list_workflows(
+            status=["PENDING", "ENQUEUED"], app_version=list(_OLDER), load_input=False, load_output=False
+        )
+        if older:  # what they were to do is stored as due, and is begun again
+            DBOS.delete_workflows([one.workflow_id for one in older])
+        if self._queueing is None:
+            return
         DBOS.register_queue(
             _QUEUE,
             worker_concurrency=self._queueing.per_process,
             partition_concurrency=self._queueing.per_partition,
+            polling_interval_sec=_POLL_SECONDS,
+            on_conflict="always_update",
+        )
+        DBOS.register_queue(
+            _SHARES,
+            worker_concurrency=self._queueing.shares,
+            partition_worker_concurrency=self._queueing.shares,
             polling_interval_sec=_POLL_SECONDS,
             on_conflict="always_update",
         )
@@ -177,6 +206,19 @@ class Durable:
             beginning.result()
         else:
             log.warning("workflow_not_begun_yet", workflow=name, workflow_id=workflow_id)
+
+    def spread(self, name: str, shares: Sequence[Sequence[Json]], *, partition: str) -> list[Any]:
+        """Run a workflow for the arguments of each share, and wait; their answers, in order.
+
+        From within a workflow. Any process that works takes them; a single one is run at once, here.
+        """
+        if len(shares) == 1:
+            return [self._functions[name](*shares[0])]
+        with SetEnqueueOptions(queue_partition_key=partition):
+            handles = [
+                DBOS.enqueue_workflow(_SHARES, self._workflows[name], *arguments) for arguments in shares
+            ]
+        return [handle.get_result(polling_interval_sec=_WAIT_SECONDS) for handle in handles]
 
     async def begun(self, workflow_ids: Collection[str]) -> set[str]:
         """Those of the workflows that were begun, here or by another process, and may have ended."""

@@ -1,7 +1,7 @@
 """② What a collection of a batch reads, chunk by chunk: objects by id, or documents by scrolling."""
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from lamina.core.errors import ExtractionError, LaminaError
 from lamina.core.filters import ALL, Condition, Filter, Or, both
@@ -18,6 +18,9 @@ from lamina.stores.vectors.base import CollectionRef, VectorStore
 Place = list[Json]
 """Where a chunk begins: JSON, because a restart goes on from it."""
 
+_PAGE: Final = 2048
+"""Documents in a chunk, at most: they are read whole for their ids."""
+
 
 class Feed(Protocol):
     """The sources of one collection of a batch."""
@@ -33,6 +36,9 @@ class Feed(Protocol):
 
     async def read(self, ids: Sequence[str]) -> dict[str, SourceRecord | None]:
         """Those that still exist, as they are now, by id; None for what the collection's filter excludes."""
+
+    async def versions(self, ids: Sequence[str]) -> dict[str, str]:
+        """The versions of those that still exist, by id."""
 
 
 class ObjectFeed:
@@ -79,6 +85,10 @@ class ObjectFeed:
                 found[identifier] = from_object(stored, self._collection, extractor_id, moment)
         return found
 
+    async def versions(self, ids: Sequence[str]) -> dict[str, str]:
+        """When each was updated last."""
+        return await self._objects.versions(self._scope, ids)
+
 
 class DocumentFeed:
     """Documents of the collections that a collection reads.
@@ -104,7 +114,7 @@ class DocumentFeed:
         self._places = [CollectionRef(namespace_id, one) for one in collection_ids]
         self._where = both(where, collection.source.where)
         self._roots = roots
-        self._size = chunk_size
+        self._size = min(chunk_size, _PAGE)
 
     @property
     def _spans(self) -> int:
@@ -143,6 +153,11 @@ class DocumentFeed:
             for point in await self._vectors.get(at, missing) if missing else ():
                 found[point.document_id] = from_document(point, self._collection, extractor_id, moment)
         return found
+
+    async def versions(self, ids: Sequence[str]) -> dict[str, str]:
+        """When each was updated last."""
+        found = await self.read(ids)
+        return {one: record.version for one, record in found.items() if record is not None}
 
     def _filter(self, span: int) -> Filter:
         if self._roots is None:

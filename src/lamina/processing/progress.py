@@ -1,19 +1,22 @@
 """② How far a batch is: counted for each collection, shown for all of them."""
 
-import asyncio
-import time
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from datetime import datetime
+from typing import Final
 
+from lamina.core.errors import NotFoundError
 from lamina.core.filters import equals
-from lamina.core.models import isoformat, now
+from lamina.core.models import now
 from lamina.core.scope import Scope
 from lamina.core.statuses import TERMINAL, Status
-from lamina.core.types import Json, JsonObject
+from lamina.core.types import JsonObject
 from lamina.platform.tasks import Task
 from lamina.processing.batches import Batch, CollectionJob, Outcome, Progress, TierTask
 from lamina.stores.records.base import Repository
+
+_FADING_SECONDS: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -25,14 +28,6 @@ class Tally:
     skipped: int = 0
     documents: int = 0
     first_error: str | None = None
-
-    def add(self, other: "Tally") -> None:
-        """Count other sources in."""
-        self.extracted += other.extracted
-        self.failed += other.failed
-        self.skipped += other.skipped
-        self.documents += other.documents
-        self.first_error = self.first_error or other.first_error
 
     def count(self, outcome: Outcome) -> None:
         """Count one source in."""
@@ -62,87 +57,104 @@ async def tallied(outcomes: Repository[Outcome], scope: Scope, batch_id: str, jo
 
 
 class Reporter:
-    """Adds what groups of sources came to, to one collection's job, and shows it on batch and task."""
+    """Shows on a batch and its task how far one of its collections is. Several processes may, at once."""
 
     def __init__(
         self,
         batches: Repository[Batch],
         tasks: Repository[Task],
         scope: Scope,
-        batch: Batch,
+        batch_id: str,
         collection_id: str,
-        before: Tally,
-        total: int,
     ) -> None:
         self._batches = batches
         self._tasks = tasks
         self._scope = scope.of_namespace()
-        self._batch = batch
-        self._job = job_of(batch.tier_tasks, collection_id)
-        self._writing = asyncio.Lock()
-        self._began = time.monotonic()
-        self._done = 0
-        self._first_error = batch.progress.first_error if batch.progress else None
-        job = self._job
-        job.processed = before.extracted + before.failed + before.skipped
-        job.failed, job.skipped, job.documents_written = before.failed, before.skipped, before.documents
-        job.total = max(total, job.processed, job.total or 0)
-        job.status, job.started_at = Status.PROCESSING, job.started_at or now()
+        self._batch_id = batch_id
+        self._collection_id = collection_id
+
+    async def open(self, tier: int, total: int) -> None:
+        """Show that the collection's turn has come; `total` is how many sources it has."""
+
+        def opened(batch: Batch, job: CollectionJob) -> None:
+            batch.current_tier = tier
+            here = batch.tier_tasks[tier]
+            here.status, here.started_at = Status.PROCESSING, here.started_at or now()
+            job.status, job.started_at = Status.PROCESSING, job.started_at or now()
+            job.total = max(total, job.processed)
+
+        await self._show(opened)
 
     async def add(self, tally: Tally) -> bool:
-        """Count a group in and show it; whether the batch is still wanted."""
-        job = self._job
-        async with self._writing:  # one after the other, so that no older state is shown later
+        """Count sources in; whether the batch is still wanted.
+
+        Within the transaction that records their outcomes, so that each is counted once.
+        """
+
+        def counted(batch: Batch, job: CollectionJob) -> None:
             done = tally.extracted + tally.failed + tally.skipped
-            self._done += done
             job.processed += done
             job.failed += tally.failed
             job.skipped += tally.skipped
             job.documents_written += tally.documents
             job.total = max(job.total or 0, job.processed)
-            self._first_error = self._first_error or tally.first_error
-            await self.show()
-        current = await self._batches.find(self._scope, self._batch.batch_id)
-        return current is not None and not canceled(current)
+            shown = batch.progress or Progress()
+            shown.items_per_second = _rate(
+                shown.items_per_second, done, batch.last_activity_at or batch.created_at
+            )
+            shown.first_error = shown.first_error or tally.first_error
+            batch.progress = shown
 
-    async def close(self) -> None:
-        """Show that all of the collection's sources are done with; its tier too, when it was the last."""
-        job = self._job
-        job.status = Status.COMPLETED_WITH_ERRORS if job.failed else Status.COMPLETED
-        job.completed_at, job.total = now(), job.processed
-        for tier in self._batch.tier_tasks:
-            statuses = {one.status for one in tier.extractor_jobs}
-            if job in tier.extractor_jobs and statuses <= TERMINAL:
-                tier.status, tier.completed_at = max(statuses, key=len), now()
-                tier.documents_written = sum(one.documents_written for one in tier.extractor_jobs)
-        await self.show()
+        batch = await self._show(counted)
+        return batch is not None and not canceled(batch)
 
-    async def show(self) -> None:
-        """Write the state onto batch and task."""
-        batch = self._batch
-        seconds = max(time.monotonic() - self._began, 1e-6)
-        progress = overall(batch.tier_tasks, self._done / seconds, self._first_error)
-        tiers: list[Json] = [tier.model_dump(mode="json", exclude_none=True) for tier in batch.tier_tasks]
-        shown = cast("JsonObject", progress.model_dump(mode="json"))
-        await self._batches.patch(
-            self._scope,
-            [batch.batch_id],
-            {
-                "progress": shown,
-                "tier_tasks": tiers,
-                "current_tier": batch.current_tier,
-                "documents_written": progress.documents_written,
-                "last_activity_at": isoformat(now()),
-            },
-        )
-        if batch.task_id is not None:
+    async def close(self, tally: Tally) -> None:
+        """Show what all of the collection's sources came to; its tier's end too, when it was the last."""
+
+        def closed(batch: Batch, job: CollectionJob) -> None:
+            job.processed = job.total = tally.extracted + tally.failed + tally.skipped
+            job.failed, job.skipped, job.documents_written = tally.failed, tally.skipped, tally.documents
+            job.status = Status.COMPLETED_WITH_ERRORS if job.failed else Status.COMPLETED
+            job.completed_at = now()
+            for tier in batch.tier_tasks:
+                statuses = {one.status for one in tier.extractor_jobs}
+                if job in tier.extractor_jobs and statuses <= TERMINAL:
+                    tier.status, tier.completed_at = max(statuses, key=len), now()
+                    tier.documents_written = sum(one.documents_written for one in tier.extractor_jobs)
+
+        await self._show(closed)
+
+    async def _show(self, change: Callable[[Batch, CollectionJob], None]) -> Batch | None:
+        """Change the collection's job and what follows from it; the batch, unless it is gone."""
+
+        def changed(batch: Batch) -> Batch:
+            change(batch, job_of(batch.tier_tasks, self._collection_id))
+            before = batch.progress or Progress()
+            batch.progress = overall(batch.tier_tasks, before.items_per_second or 0.0, before.first_error)
+            batch.documents_written = batch.progress.documents_written
+            batch.last_activity_at = now()
+            return batch
+
+        try:
+            batch = await self._batches.change(self._scope, self._batch_id, changed)
+        except NotFoundError:
+            return None
+        if batch.task_id is not None and batch.progress is not None:
             about: JsonObject = {
                 "batch_id": batch.batch_id,
                 "bucket_id": batch.bucket_id,
                 "namespace_id": batch.namespace_id,
-                "progress": {name: value for name, value in shown.items() if value is not None},
+                "progress": batch.progress.model_dump(mode="json", exclude_none=True),
             }
             await self._tasks.patch(self._scope, [batch.task_id], {"additional_data": about})
+        return batch
+
+
+def _rate(before: float | None, done: int, since: datetime) -> float:
+    """Sources a second, over about the last half minute: an average in which older ones fade by time."""
+    seconds = max((now() - since).total_seconds(), 1e-3)
+    latest = done / seconds
+    return latest if not before else before + (latest - before) * -math.expm1(-seconds / _FADING_SECONDS)
 
 
 def job_of(tiers: Sequence[TierTask], collection_id: str) -> CollectionJob:

@@ -1,4 +1,7 @@
-"""② The run of a batch, durably: tier by tier, collection by collection, chunk by chunk, to its end."""
+"""② The run of a batch, durably: tier by tier, collection by collection, chunk by chunk, to its end.
+
+Where several processes share the work, each chunk is cut into shares that any of them takes.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +26,7 @@ from lamina.processing.collections import (
 from lamina.processing.durable import Durable, StepFailedError
 from lamina.processing.feeds import DocumentFeed, Feed, ObjectFeed, Place
 from lamina.processing.progress import Reporter, canceled, job_of, overall, tallied
-from lamina.processing.runner import Runner
+from lamina.processing.runner import GROUP, Runner
 from lamina.processing.work import Work
 from lamina.stores.records.base import RecordStore
 from lamina.stores.vectors.base import VectorStore
@@ -31,6 +34,13 @@ from lamina.stores.vectors.base import VectorStore
 log = structlog.get_logger()
 
 WORKFLOW: Final = "process_batch"
+SHARE: Final = "process_share"
+
+_SHARES: Final = 16
+"""Into how many shares a chunk is cut: so that as many processes take part, and end together."""
+
+_SMALLEST_SHARE: Final = 8
+"""Sources in a share, at least: to begin one costs as much as a short text. At most a `GROUP`."""
 
 _CANCELED: Final = "The batch was canceled before its turn."
 _DELETED: Final = "The collection was deleted."
@@ -43,6 +53,15 @@ class Run:
     scope: Scope
     batch_id: str
     task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What it takes to process sources of one collection of a run."""
+
+    work: Work
+    feed: Feed
+    report: Reporter
 
 
 class BatchRun:
@@ -71,6 +90,7 @@ class BatchRun:
         self.vectors = vectors
         self._chunk_objects = chunk_objects
         durable.register(WORKFLOW, self._run)
+        durable.register(SHARE, self._share)
 
     def _run(self, organization_id: str, namespace_id: str, batch_id: str, task_id: str) -> None:
         run = Run(Scope(organization_id, namespace_id), batch_id, task_id)
@@ -83,18 +103,18 @@ class BatchRun:
         self.durable.step("end", lambda: self._end(run, why), patient=True)
 
     def _collection(self, run: Run, tier: int, collection_id: str, why: str | None) -> str | None:
-        """Take a collection's sources through it, or list them as failed once there is a reason why not."""
+        """Take a collection's sources through it, or list them as failed once there is a reason why not.
+
+        Returns the reason why no later collection shall have its turn.
+        """
         step = self.durable.step
-        place: Place = []
+        place: Place | None = []
         try:
-            while why is None:
-                following = step("chunk", partial(self._chunk, run, tier, collection_id, place))
-                if following is None:
-                    return None
-                if isinstance(following, str):
-                    why = following
-                else:
-                    place = following
+            while why is None and place is not None:
+                why, place = self._chunk(run, tier, collection_id, place)
+            if why is None:
+                step("close", lambda: self._close(run, collection_id))
+                return None
         except StepFailedError as failure:
             why = failure.reason
         reason = why
@@ -102,7 +122,38 @@ class BatchRun:
             step("give_up", lambda: self._give_up(run, tier, collection_id, reason))
         except StepFailedError as failure:
             log.error("batch_sources_not_listed", batch_id=run.batch_id, error=failure.reason)
-        return why
+        return None if why == _DELETED else why
+
+    def _chunk(
+        self, run: Run, tier: int, collection_id: str, place: Place
+    ) -> tuple[str | None, Place | None]:
+        """Process a chunk: why there shall be no further one, and where that begins; None after the last."""
+        step = self.durable.step
+        if not self.durable.shared:  # places are less to remember than ids
+            return step("chunk", partial(self._process_chunk, run, tier, collection_id, place))
+        shares, following = step("cut", partial(self._cut, run, tier, collection_id, place))
+        about = [run.scope.organization_id, run.scope.namespace, run.batch_id, run.task_id]
+        whys = self.durable.spread(
+            SHARE, [[*about, tier, collection_id, ids] for ids in shares], partition=run.scope.namespace
+        )
+        return next((why for why in whys if why is not None), None), following
+
+    def _share(
+        self,
+        organization_id: str,
+        namespace_id: str,
+        batch_id: str,
+        task_id: str,
+        tier: int,
+        collection_id: str,
+        ids: list[str],
+    ) -> str | None:
+        """Process some sources; why no others of the collection shall be."""
+        run = Run(Scope(organization_id, namespace_id), batch_id, task_id)
+        try:
+            return self.durable.step("share", lambda: self._process(run, tier, collection_id, ids))
+        except StepFailedError as failure:
+            return failure.reason
 
     async def _begin(self, run: Run) -> list[list[str]]:
         async with self.records.transaction(run.scope):
@@ -115,8 +166,36 @@ class BatchRun:
         log.info("batch_started", batch_id=run.batch_id, objects=batch.object_count)
         return batch.dag_tiers or []
 
-    async def _chunk(self, run: Run, tier: int, collection_id: str, place: Place) -> Place | str | None:
-        """Process a chunk: where the next one begins, None after the last, or why there shall be none."""
+    async def _process_chunk(
+        self, run: Run, tier: int, collection_id: str, place: Place
+    ) -> tuple[str | None, Place | None]:
+        turn = await self._turn(run, tier, collection_id)
+        if not isinstance(turn, _Turn):
+            return turn, None
+        ids, following = await turn.feed.chunk(place)
+        wanted = await self.runner.process(turn.work, turn.feed, ids, turn.report)
+        return (None, following) if wanted else (_CANCELED, None)
+
+    async def _cut(
+        self, run: Run, tier: int, collection_id: str, place: Place
+    ) -> tuple[list[list[str]], Place | None]:
+        """The ids of a chunk, in shares, and where the next one begins."""
+        turn = await self._turn(run, tier, collection_id)
+        if not isinstance(turn, _Turn):
+            return [[]], None  # one that finds out why
+        ids, following = await turn.feed.chunk(place)
+        size = min(max(-(-len(ids) // _SHARES), _SMALLEST_SHARE), GROUP)
+        return [ids[start : start + size] for start in range(0, len(ids), size)], following
+
+    async def _process(self, run: Run, tier: int, collection_id: str, ids: list[str]) -> str | None:
+        turn = await self._turn(run, tier, collection_id)
+        if not isinstance(turn, _Turn):
+            return turn
+        wanted = await self.runner.process(turn.work, turn.feed, ids, turn.report)
+        return None if wanted else _CANCELED
+
+    async def _turn(self, run: Run, tier: int, collection_id: str) -> _Turn | str | None:
+        """What processing needs; or why it shall not be done, None where nobody has to be told."""
         batch = await self._current(run)
         if batch is None:
             return None
@@ -124,38 +203,41 @@ class BatchRun:
             return _CANCELED
         collection = await self.collections.collections.find(run.scope, collection_id)
         if collection is None:
-            await self._give_up(run, tier, collection_id, _DELETED)
-            return None
+            return _DELETED
+        return await self._turn_of(run, batch, collection, tier)
+
+    async def _turn_of(self, run: Run, batch: Batch, collection: Collection, tier: int) -> _Turn:
         manifest = await self.batches.manifests.get(run.scope, run.batch_id)
         feed = self._feed(run, batch, manifest, collection, tier)
-        report = await self._reporter(run, batch, collection_id, feed, tier)
-        ids, following = await feed.chunk(place)
-        if not await self.runner.process(
-            await self._work(run, batch, manifest, collection), feed, ids, report
-        ):
-            return _CANCELED
-        if following is None:
-            await report.close()
-        return following
+        report = self._reporter(run, collection.collection_id)
+        job = job_of(batch.tier_tasks, collection.collection_id)
+        if job.status is Status.PENDING:
+            await report.open(tier, await feed.total() if job.total is None else job.total)
+        return _Turn(await self._work(run, batch, manifest, collection), feed, report)
 
     async def _give_up(self, run: Run, tier: int, collection_id: str, why: str) -> None:
         """A failure for each of a collection's sources that has no outcome."""
         batch = await self._current(run)
         if batch is None:
             return
-        manifest = await self.batches.manifests.get(run.scope, run.batch_id)
         collection = await self.collections.collections.find(run.scope, collection_id)
         error: LaminaError = UnavailableError(why) if collection else ExtractionError(_DELETED)
         if collection is None:
             collection = _stand_in(collection_id, job_of(batch.tier_tasks, collection_id).source_type)
-        feed = self._feed(run, batch, manifest, collection, tier)
-        report = await self._reporter(run, batch, collection_id, feed, tier)
-        work = await self._work(run, batch, manifest, collection)
+        turn = await self._turn_of(run, batch, collection, tier)
         place: Place | None = []
         while place is not None:
-            ids, place = await feed.chunk(place)
-            await report.add(await self.runner.give_up(work, feed, ids, error, shown=why != _CANCELED))
-        await report.close()
+            ids, place = await turn.feed.chunk(place)
+            await self.runner.give_up(turn.work, turn.feed, ids, turn.report, error, shown=why != _CANCELED)
+        await self._close(run, collection_id)
+
+    async def _close(self, run: Run, collection_id: str) -> None:
+        batch = await self._current(run)
+        if batch is None:
+            return
+        job = job_of(batch.tier_tasks, collection_id)
+        tally = await tallied(self.batches.outcomes, run.scope, run.batch_id, job)
+        await self._reporter(run, collection_id).close(tally)
 
     async def _end(self, run: Run, why: str | None) -> None:
         """Say how it ended: every source has its outcome by now."""
@@ -221,17 +303,8 @@ class BatchRun:
         skip = batch.effective_dedup_strategy is DedupStrategy.SKIP and manifest.retry_ids is None
         return Work(run.scope, organization.internal_id, run.batch_id, collection, skip_unchanged=skip)
 
-    async def _reporter(self, run: Run, batch: Batch, collection_id: str, feed: Feed, tier: int) -> Reporter:
-        """Goes on from the outcomes that are recorded, so that a restart counts nothing twice."""
-        job = job_of(batch.tier_tasks, collection_id)
-        before = await tallied(self.batches.outcomes, run.scope, run.batch_id, job)
-        total = job.total if job.total is not None else await feed.total()
-        batch.current_tier = tier
-        here = batch.tier_tasks[tier]
-        here.status, here.started_at = Status.PROCESSING, here.started_at or now()
-        return Reporter(
-            self.batches.batches, self.tasks.tasks, run.scope, batch, collection_id, before, total
-        )
+    def _reporter(self, run: Run, collection_id: str) -> Reporter:
+        return Reporter(self.batches.batches, self.tasks.tasks, run.scope, run.batch_id, collection_id)
 
 
 def _stand_in(collection_id: str, source_type: str) -> Collection:

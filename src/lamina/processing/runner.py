@@ -18,11 +18,12 @@ from lamina.processing.durable import Durable
 from lamina.processing.exclusion import Exclusion
 from lamina.processing.feeds import Feed
 from lamina.processing.ledger import Ledger
-from lamina.processing.progress import Reporter, Tally
+from lamina.processing.progress import Reporter
 from lamina.processing.sources import SourceRecord, extractor_source
 from lamina.processing.work import Work
 from lamina.processing.workers import WorkerPool
 from lamina.processing.writer import Writer
+from lamina.stores.records.base import RecordStore
 from lamina.stores.records.locks import Lock
 
 GROUP: Final = 256
@@ -47,6 +48,7 @@ class Runner:
     def __init__(
         self,
         *,
+        records: RecordStore,
         ledger: Ledger,
         writer: Writer,
         pool: WorkerPool,
@@ -55,6 +57,7 @@ class Runner:
         exclusion: Exclusion,
         concurrency: int,
     ) -> None:
+        self.records = records
         self.ledger = ledger
         self.writer = writer
         self.pool = pool
@@ -77,44 +80,54 @@ class Runner:
             async with self._slots:
                 if self._durable.stopping:
                     raise UnavailableError("The server is stopping.")
-                if wanted and not await report.add(await self._group(work, feed, some)):
+                if wanted and not await self._group(work, feed, some, report):
                     wanted = False
 
         await _all([group(due[start : start + GROUP]) for start in range(0, len(due), GROUP)])
         return wanted
 
     async def give_up(
-        self, work: Work, feed: Feed, ids: Sequence[str], why: LaminaError, *, shown: bool
-    ) -> Tally:
+        self,
+        work: Work,
+        feed: Feed,
+        ids: Sequence[str],
+        report: Reporter,
+        why: LaminaError,
+        *,
+        shown: bool,
+    ) -> None:
         """Record a failure for every source that has no outcome; `shown` says whether objects tell it."""
         due = await self.ledger.due(work, ids)
         found = await feed.read(due)
         failures = [_failed(work, one, found.get(one), why) for one in due]
-        return await self.ledger.record(work, failures, shown=shown)
+        await self._record(work, failures, report, shown=shown)
 
-    async def _group(self, work: Work, feed: Feed, ids: Sequence[str]) -> Tally:
+    async def _record(
+        self, work: Work, outcomes: Sequence[Outcome], report: Reporter, *, shown: bool = True
+    ) -> bool:
+        """Keep outcomes and count them, both or neither; whether the batch is still wanted."""
+        async with self.records.atomic():
+            return await report.add(await self.ledger.record(work, outcomes, shown=shown))
+
+    async def _group(self, work: Work, feed: Feed, ids: Sequence[str], report: Reporter) -> bool:
         """One group, from sources to outcomes. What is written is what the sources say at that moment."""
-        tally = Tally()
+        wanted = True
         waiting = list(ids)
         for attempt in range(1, _ATTEMPTS + 1):
             found = await feed.read(waiting)
             made = await self._made(work, found)
             async with self._exclusion.of(_keys(waiting, found), jointly=True) as lock:
-                latest = await feed.read(waiting)
-                changed = {
-                    one
-                    for one in waiting
-                    if one in latest and _version(latest[one]) != _version(found.get(one))
-                }
+                latest = await feed.versions(waiting)
+                changed = {one for one in waiting if one in latest and _has_changed(one, found, latest[one])}
                 if attempt == _ATTEMPTS:
                     changed.clear()
                 settled = {one: found.get(one) for one in waiting if one not in changed}
                 lost = {one: feed.gone for one in settled if one not in latest}
-                tally.add(await self._settle(work, settled, lost, made, lock))
+                wanted = await self._settle(work, settled, lost, made, lock, report)
             waiting = [one for one in waiting if one in changed]
             if not waiting:
                 break
-        return tally
+        return wanted
 
     async def _made(self, work: Work, found: Read) -> dict[str, Made]:
         """What a worker makes of the sources. One whose input cannot be read fails alone."""
@@ -156,8 +169,12 @@ class Runner:
         lost: Mapping[str, LaminaError | None],
         made: Mapping[str, Made],
         lock: Lock,
-    ) -> Tally:
-        """Write the documents of sources that nobody else changes now, and record what became of them."""
+        report: Reporter,
+    ) -> bool:
+        """Write the documents of sources that nobody else changes now, and record what became of them.
+
+        Says whether the batch is still wanted.
+        """
         parts: dict[str, tuple[SourceRecord, Sequence[Part]]] = {}
         errors = {one: why for one, why in lost.items() if why is not None}
         whole: list[str] = []
@@ -177,13 +194,10 @@ class Runner:
         await self.writer.remove_stale(work, whole, written)
         if not await lock.alive():  # an object may have been deleted meanwhile: the next attempt sees that
             raise RecordsUnavailableError("The record store was lost while documents were written.")
-        return await self.ledger.record(
-            work,
-            [
-                _outcome(work, one, record, errors.get(one), written.get(one))
-                for one, record in settled.items()
-            ],
-        )
+        outcomes = [
+            _outcome(work, one, record, errors.get(one), written.get(one)) for one, record in settled.items()
+        ]
+        return await self._record(work, outcomes, report)
 
 
 async def _all(groups: Iterable[Coroutine[None, None, None]]) -> None:
@@ -198,8 +212,10 @@ def _keys(ids: Sequence[str], found: Read) -> set[str]:
     return {record.key for record in found.values() if record is not None} | set(ids)
 
 
-def _version(record: SourceRecord | None) -> str | None:
-    return None if record is None else record.version
+def _has_changed(source_id: str, found: Read, version: str) -> bool:
+    """Whether a source that exists is not as it was found. One that is excluded has no version."""
+    record = found.get(source_id)
+    return source_id not in found if record is None else record.version != version
 
 
 def _outcome(

@@ -73,6 +73,9 @@ class Repository(Protocol[M]):
     async def get_many(self, scope: Scope, ids: Sequence[str]) -> dict[str, M]:
         """The records with those ids that exist, by id."""
 
+    async def versions(self, scope: Scope, ids: Sequence[str]) -> dict[str, str]:
+        """`updated_at` of the records with those ids that exist, by id."""
+
     async def list_page(
         self,
         scope: Scope,
@@ -144,6 +147,9 @@ class RecordStore(Protocol):
         Nothing of another transaction of the same namespace, in whatever process, comes between, so
         that what was read inside still holds when it is written. `EVERYWHERE` is such a scope too.
         """
+
+    def atomic(self) -> AbstractAsyncContextManager[object]:
+        """Everything written inside, in this task, is kept together or not at all; others write meanwhile."""
 
     async def close(self) -> None:
         """Let go of connections."""

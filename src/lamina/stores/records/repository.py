@@ -186,6 +186,17 @@ class SqlRepository(Generic[M]):
                     found[self._id(item)] = item
         return found
 
+    async def versions(self, scope: Scope, ids: Sequence[str]) -> dict[str, str]:
+        """From the column alone: no body is read."""
+        table = self._table
+        found: dict[str, str] = {}
+        async with self._database.reading() as connection:
+            for some in _groups(ids):
+                query = sa.select(table.c.id, table.c.updated_at)
+                query = query.where(self._within(scope), table.c.id.in_(some))
+                found.update((row.id, row.updated_at) for row in await connection.execute(query))
+        return found
+
     async def list_page(
         self,
         scope: Scope,

@@ -48,6 +48,10 @@ class SqlRecordStore:
         """Keep everything written inside together; nested ones join the outermost."""
         return self.database.exclusive(scope)
 
+    def atomic(self) -> AbstractAsyncContextManager[object]:
+        """Keep everything written inside together; nested ones join the outermost."""
+        return self.database.writing()
+
     def caching(self) -> AbstractAsyncContextManager[None]:
         """Trust inside what was read before and has not changed since."""
         return self.database.caching()
