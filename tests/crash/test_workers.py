@@ -135,6 +135,31 @@ def test_the_work_of_a_worker_that_was_killed_is_taken_over(
             assert "work_taken_over" in two.log + server.log
             assert two.stop() == 0
         all_there(api, collection)
+        progress = state(api, bucket, batch)["progress"]
+        assert (progress["processed"], progress["documents_written"]) == (COUNT, COUNT), "each counts once"
+
+
+def test_two_workers_share_one_batch(shared: Shared, server: RunningServer, tmp_path: Path) -> None:
+    with (
+        server.client() as api,
+        worker(shared, tmp_path, "one") as one,
+        worker(shared, tmp_path, "two") as two,
+    ):
+        bucket, collection, batch = submitted(api)
+        eventually(lambda: state(api, bucket, batch)["status"] == "COMPLETED", "the batch has ended")
+        all_there(api, collection)
+        progress = state(api, bucket, batch)["progress"]
+        assert (progress["processed"], progress["total"]) == (COUNT, COUNT)
+        assert [one.stop(), two.stop()] == [0, 0]
+        engine = sa.create_engine(shared.database)
+        took_part = sa.text(
+            "SELECT count(DISTINCT executor_id) FROM dbos.workflow_status "
+            "WHERE name = 'process_share' AND parent_workflow_id = :id"
+        )
+        with engine.connect() as connection:
+            task_id = state(api, bucket, batch)["task_id"]
+            assert connection.execute(took_part, {"id": task_id}).scalar_one() == 2
+        engine.dispose()
 
 
 def test_a_batch_that_was_promised_and_never_begun_is_begun_by_another(

@@ -8,7 +8,17 @@ import httpx
 
 from tests.first_release import BUCKET, COLLECTION, HELD, RETRIEVER, unpacked
 from tests.server import RunningServer
-from tests.steps import POEMS, create_objects, documents, ok, poem_with_photo, process
+from tests.steps import (
+    POEMS,
+    create_bucket,
+    create_collection,
+    create_objects,
+    documents,
+    eventually,
+    ok,
+    poem_with_photo,
+    process,
+)
 
 
 def revision(data_dir: Path) -> str:
@@ -53,3 +63,35 @@ def test_a_folder_of_the_first_release_opens_with_all_that_it_holds(tmp_path: Pa
             server.restart()
         assert server.stop() == 0
     assert revision(data_dir) > "0001"
+
+
+def test_a_batch_that_an_older_release_left_half_done_is_ended(tmp_path: Path) -> None:
+    """Its steps were others, so its workflow is begun anew; what has an outcome stays done."""
+    data_dir = tmp_path / "data"
+    with RunningServer(data_dir, env={"LAMINA_CHUNK_OBJECTS": "16", "LAMINA_WORKERS": "1"}) as server:
+        with server.client() as api:
+            bucket_id = create_bucket(api)["bucket_id"]
+            collection_id = create_collection(api, bucket_id)["collection_id"]
+            texts = [f"{POEMS[0]['text']} No. {number}" for number in range(300)]
+            ids = [
+                object_id
+                for start in range(0, len(texts), 100)
+                for object_id in create_objects(
+                    api, bucket_id, [{**POEMS[0], "text": text} for text in texts[start : start + 100]]
+                )
+            ]
+            made = ok(api.post(f"/v1/buckets/{bucket_id}/batches", json={"object_ids": ids}))
+            url = f"/v1/buckets/{bucket_id}/batches/{made['batch_id']}"
+            ok(api.post(f"{url}/submit"))
+            eventually(lambda: documents(api, collection_id, limit=1) != [], "it has begun")
+            server.kill()
+        with closing(sqlite3.connect(data_dir / "workflows.sqlite")) as workflows:
+            older = "UPDATE workflow_status SET application_version = 'lamina-2' WHERE status = 'PENDING'"
+            assert workflows.execute(older).rowcount == 1
+            workflows.execute("UPDATE operation_outputs SET function_name = 'a step of the past'")
+            workflows.commit()
+        server.start()
+        with server.client() as api:
+            eventually(lambda: ok(api.get(url))["status"] == "COMPLETED", "it is gone on with")
+            assert len(documents(api, collection_id)) == len(ids)
+            assert ok(api.get(url))["progress"]["processed"] == len(ids)

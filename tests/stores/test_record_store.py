@@ -4,6 +4,7 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from lamina.core.errors import AlreadyExistsError, MissingExtraError, NotFoundError, UnavailableError
 from lamina.core.filters import Condition, Filter, equals, parse_filter
 from lamina.core.ids import new_id
-from lamina.core.models import Model, Sort, Timestamp, now
+from lamina.core.models import Model, Sort, Timestamp, isoformat, now
 from lamina.core.paging import PageRequest
 from lamina.core.predicate import matches
 from lamina.core.scope import EVERYWHERE, Scope
@@ -275,6 +276,31 @@ async def test_a_transaction_is_kept_whole_or_not_at_all(
             raise Broken
     assert await things.count(HOME) == 0
     assert await named.find(HOME, "Films") is None
+
+
+async def test_what_is_written_atomically_is_kept_whole_or_not_at_all(
+    records: SqlRecordStore, things: SqlRepository[Thing]
+) -> None:
+    kept = Thing(count=1)
+    await things.add(BUCKET, kept)
+    with pytest.raises(AlreadyExistsError):
+        async with records.atomic():
+            await things.change(HOME, kept.object_id, lambda one: one.model_copy(update={"count": 2}))
+            await things.add(BUCKET, Thing(), kept)
+    assert await things.count(HOME) == 1
+    assert (await things.get(HOME, kept.object_id)).count == 1
+
+
+async def test_versions_are_those_of_the_records_that_exist(things: SqlRepository[Thing]) -> None:
+    made = [Thing() for _ in range(3)]
+    await things.add(BUCKET, *made)
+    ids = [one.object_id for one in made]
+    later = made[0].model_copy(update={"updated_at": made[0].updated_at + timedelta(seconds=1)})
+    await things.update(HOME, later)
+    await things.patch(HOME, ids[1:], {"status": "COMPLETED"})
+    found = await things.versions(HOME, [*ids, "obj_unknown"])
+    assert found == {one.object_id: isoformat(one.updated_at) for one in (later, *made[1:])}
+    assert await things.versions(Scope("org_1", "ns_2"), ids) == {}
 
 
 async def test_what_is_read_is_what_was_written(things: SqlRepository[Thing]) -> None:

@@ -18,7 +18,7 @@ def as_utc(moment: datetime) -> datetime:
 
 def isoformat(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds and `Z`: sorts as text in order of time."""
-    return as_utc(moment).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{as_utc(moment).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 Timestamp = Annotated[
