@@ -1,6 +1,7 @@
 """The base of every pydantic model, and the pieces that many of them share."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, StringConstraints
@@ -16,6 +17,7 @@ def as_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+@lru_cache(64)  # records that are written together tell the same moment
 def isoformat(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds and `Z`: sorts as text in order of time."""
     return f"{as_utc(moment).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"

@@ -7,9 +7,11 @@ again, into the same documents.
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from lamina.core.errors import LaminaError, RecordsUnavailableError, UnavailableError
+from lamina.core.models import now
 from lamina.core.statuses import Status
 from lamina.extractors.base import Part, PartialExtractionError, Source
 from lamina.platform.secrets import SecretService
@@ -99,7 +101,8 @@ class Runner:
         """Record a failure for every source that has no outcome; `shown` says whether objects tell it."""
         due = await self.ledger.due(work, ids)
         found = await feed.read(due)
-        failures = [_failed(work, one, found.get(one), why) for one in due]
+        moment = now()
+        failures = [_failed(work, one, found.get(one), why, moment) for one in due]
         await self._record(work, failures, report, shown=shown)
 
     async def _record(
@@ -194,8 +197,10 @@ class Runner:
         await self.writer.remove_stale(work, whole, written)
         if not await lock.alive():  # an object may have been deleted meanwhile: the next attempt sees that
             raise RecordsUnavailableError("The record store was lost while documents were written.")
+        moment = now()
         outcomes = [
-            _outcome(work, one, record, errors.get(one), written.get(one)) for one, record in settled.items()
+            _outcome(work, one, record, errors.get(one), written.get(one), moment)
+            for one, record in settled.items()
         ]
         return await self._record(work, outcomes, report)
 
@@ -224,10 +229,11 @@ def _outcome(
     record: SourceRecord | None,
     error: LaminaError | None,
     written: Sequence[str] | None,
+    moment: datetime,
 ) -> Outcome:
     """What became of one source."""
     if error is not None and written is None:
-        return _failed(work, source_id, record, error)
+        return _failed(work, source_id, record, error, moment)
     status = Status.COMPLETED_WITH_ERRORS if error else Status.COMPLETED
     return Outcome(
         outcome_id=work.outcome_id(source_id),
@@ -239,10 +245,14 @@ def _outcome(
         documents=len(written or ()),
         error=error.message if error else None,
         error_type="permanent" if error else None,
+        created_at=moment,
+        updated_at=moment,
     )
 
 
-def _failed(work: Work, source_id: str, record: SourceRecord | None, error: LaminaError) -> Outcome:
+def _failed(
+    work: Work, source_id: str, record: SourceRecord | None, error: LaminaError, moment: datetime
+) -> Outcome:
     return Outcome(
         outcome_id=work.outcome_id(source_id),
         collection_id=work.collection.collection_id,
@@ -252,4 +262,6 @@ def _failed(work: Work, source_id: str, record: SourceRecord | None, error: Lami
         status=Status.FAILED,
         error=error.message,
         error_type="transient" if error.retryable else "permanent",
+        created_at=moment,
+        updated_at=moment,
     )

@@ -55,17 +55,17 @@ _DROPPED: Final = ".dropped-"
 class EdgeVectorStore:
     """`VectorStore` over a folder. Only one process may have it open.
 
-    `index_from` is the number of points from which a shard has payload indexes: reading 2,000
-    payloads takes some 10 ms, and every index costs a small shard a dozen files. `graph_from` is
-    the number from which its vectors get graphs (None: never); every `look_for_graphs` seconds
-    it is looked which ones are due.
+    `index_from` is the number of points from which a shard has payload indexes: to make them takes
+    0.1 ms a point, during which nothing else runs, and every index costs a small shard a dozen
+    files. `graph_from` is the number from which its vectors get graphs (None: never); every
+    `look_for_graphs` seconds it is looked which ones are due.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        index_from: int = 2_000,
+        index_from: int = 256,
         graph_from: int | None = 20_000,
         look_for_graphs: float = 2.0,
     ) -> None:
