@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, _sys_db
+from dbos import error as library_errors
 
 from lamina.core.errors import (
     ClusterUnavailableError,
@@ -211,6 +212,7 @@ class Durable:
         """Run a workflow for the arguments of each share, and wait; their answers, in order.
 
         From within a workflow. Any process that works takes them; a single one is run at once, here.
+        Raises `StepFailedError` for one that the library has given up.
         """
         if len(shares) == 1:
             return [self._functions[name](*shares[0])]
@@ -218,7 +220,10 @@ class Durable:
             handles = [
                 DBOS.enqueue_workflow(_SHARES, self._workflows[name], *arguments) for arguments in shares
             ]
-        return [handle.get_result(polling_interval_sec=_WAIT_SECONDS) for handle in handles]
+        try:
+            return [handle.get_result(polling_interval_sec=_WAIT_SECONDS) for handle in handles]
+        except library_errors.DBOSException as error:
+            raise StepFailedError(f"A share of the work was lost: {error}") from error
 
     async def begun(self, workflow_ids: Collection[str]) -> set[str]:
         """Those of the workflows that were begun, here or by another process, and may have ended."""
