@@ -212,6 +212,7 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
         runner=runner,
         vectors=vectors,
         chunk_objects=settings.chunk_objects,
+        share_objects=settings.share_objects,
     )
     processing = BatchWorkflow(run=run, records=records, batches=batches)
     deletion = DeletionWorkflow(

@@ -238,7 +238,7 @@ def test_servers_whose_disks_are_full_are_named_and_lose_nothing(tmp_path: Path)
         postgres,
         shared_stores(tmp_path, postgres.url) as shared,
     ):
-        env = {**shared.env, "LAMINA_CHUNK_OBJECTS": "32"}
+        env = {**shared.env, "LAMINA_CHUNK_OBJECTS": "32", "LAMINA_SHARE_OBJECTS": "8"}
         with RunningServer(tmp_path / "data", env=env) as server, server.client() as api:
             corpus = ingest(api)
             kept: list[str] = []

@@ -28,7 +28,7 @@ from tests.steps import (
     search_stage,
 )
 
-SMALL_STEPS = {"LAMINA_CHUNK_OBJECTS": "32", "LAMINA_WORKERS": "1"}
+SMALL_STEPS = {"LAMINA_CHUNK_OBJECTS": "64", "LAMINA_SHARE_OBJECTS": "16", "LAMINA_WORKERS": "1"}
 COUNT = 400
 
 

@@ -42,7 +42,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 @pytest.fixture(scope="module")
 def server(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """An API process that leaves batches to workers."""
-    env = {**shared.env, "LAMINA_PROCESS_BATCHES": "false", "LAMINA_CHUNK_OBJECTS": "32"}
+    env = {
+        **shared.env,
+        "LAMINA_PROCESS_BATCHES": "false",
+        "LAMINA_CHUNK_OBJECTS": "128",
+        "LAMINA_SHARE_OBJECTS": "16",
+    }
     key = f"sk_{secrets.token_hex(24)}"
     with RunningServer(tmp_path_factory.mktemp("api") / "data", api_key=key, env=env) as running:
         yield running
@@ -50,7 +55,9 @@ def server(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def worker(shared: Shared, folder: Path, name: str) -> RunningWorker:
     """A worker that does little at once, so that it can be caught in the middle."""
-    return RunningWorker(folder / name, env={**shared.env, "LAMINA_CHUNK_OBJECTS": "32"})
+    return RunningWorker(
+        folder / name, env={**shared.env, "LAMINA_CHUNK_OBJECTS": "128", "LAMINA_SHARE_OBJECTS": "16"}
+    )
 
 
 def submitted(api: httpx.Client, count: int = COUNT) -> tuple[str, str, str]:

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Batches of one namespace that run at once in all processes that share their records.",
     )
+    share_objects: int | None = Field(
+        default=None,
+        ge=1,
+        description="Objects of a batch, at least, that one process is given at once; "
+        "what the extractor finds worth it if not set.",
+    )
     presign_key: SecretStr | None = Field(
         default=None,
         min_length=16,

@@ -143,6 +143,9 @@ class Extractor(ABC):
     most_at_once: ClassVar[int] = 1 << 16
     """Sources that one call gets; 1 where a source may need the whole time that a call may take."""
 
+    worth_sharing: ClassVar[int] = 8
+    """Sources for which it pays to ask another process: some tenths of a second of work."""
+
     cpus: ClassVar[float] = 1.0
     gpus: ClassVar[float] = 0.0
     """What a worker for it takes of a cluster's machine; a share of a GPU is one that several use."""

@@ -37,10 +37,7 @@ WORKFLOW: Final = "process_batch"
 SHARE: Final = "process_share"
 
 _SHARES: Final = 16
-"""Into how many shares a chunk is cut: so that as many processes take part, and end together."""
-
-_SMALLEST_SHARE: Final = 8
-"""Sources in a share, at least: to begin one costs as much as a short text. At most a `GROUP`."""
+"""Into how many shares a chunk is cut, at least where they are worth it, so that many processes take part."""
 
 _CANCELED: Final = "The batch was canceled before its turn."
 _DELETED: Final = "The collection was deleted."
@@ -79,6 +76,7 @@ class BatchRun:
         runner: Runner,
         vectors: VectorStore,
         chunk_objects: int,
+        share_objects: int | None,
     ) -> None:
         self.durable = durable
         self.records = records
@@ -89,6 +87,7 @@ class BatchRun:
         self.runner = runner
         self.vectors = vectors
         self._chunk_objects = chunk_objects
+        self._share_objects = share_objects
         durable.register(WORKFLOW, self._run)
         durable.register(SHARE, self._share)
 
@@ -184,7 +183,8 @@ class BatchRun:
         if not isinstance(turn, _Turn):
             return [[]], None  # one that finds out why
         ids, following = await turn.feed.chunk(place)
-        size = min(max(-(-len(ids) // _SHARES), _SMALLEST_SHARE), GROUP)
+        least = self._share_objects or turn.work.extractor.worth_sharing
+        size = min(max(-(-len(ids) // _SHARES), least), GROUP)
         return [ids[start : start + size] for start in range(0, len(ids), size)], following
 
     async def _process(self, run: Run, tier: int, collection_id: str, ids: list[str]) -> str | None:

@@ -59,6 +59,8 @@ class PassthroughExtractor(Extractor):
     }
     Parameters: ClassVar[type[ExtractorParameters]] = PassthroughExtractorParameters
 
+    worth_sharing: ClassVar[int] = 256
+
     def __init__(self, parameters: ExtractorParameters, models: Models) -> None:
         super().__init__(parameters, models)
         self._given = _own(parameters)

@@ -42,6 +42,8 @@ class TextExtractor(Extractor):
     }
     Parameters: ClassVar[type[ExtractorParameters]] = TextExtractorParameters
 
+    worth_sharing: ClassVar[int] = 128
+
     def __init__(self, parameters: ExtractorParameters, models: Models) -> None:
         super().__init__(parameters, models)
         self._given = _own(parameters)
