@@ -134,6 +134,13 @@ async def test_put_takes_the_place_of_the_same_ids(things: SqlRepository[Thing])
     assert [one.count for one in page.items] == [2, 1, 3]
 
 
+async def test_of_an_id_that_is_put_twice_at_once_the_last_counts(things: SqlRepository[Thing]) -> None:
+    first, second = Thing(count=1), Thing(count=1)
+    await things.put(BUCKET, first, second, first.model_copy(update={"count": 2}))
+    page = await things.list_page(BUCKET, PageRequest())
+    assert [one.count for one in page.items] == [2, 1]
+
+
 async def test_update_writes_back_whole_and_not_what_is_gone(things: SqlRepository[Thing]) -> None:
     made = Thing.model_validate({"title": "old", "unique_value": "a", "status": "DRAFT"})
     await things.add(BUCKET, made)
