@@ -404,6 +404,33 @@ async def test_the_status_of_records_is_shown_without_a_write_to_an_index(empty_
     await store.close()
 
 
+async def test_ids_are_looked_up_by_their_index_while_nothing_is_known_of_the_table(
+    empty_postgres_url: str,
+) -> None:
+    store = await SqlRecordStore.open(empty_postgres_url)
+    things = store.repository(THINGS)
+    made = [Thing() for _ in range(2000)]
+    await things.add(BUCKET, *made)
+    asked: list[tuple[str, Any]] = []
+
+    def seen(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(store.database.engine.sync_engine, "before_cursor_execute", seen)
+    ids = [one.object_id for one in made[:200]]
+    assert len(await things.get_many(BUCKET, ids)) == 200
+    await things.patch(BUCKET, ids, {"status": "COMPLETED"})
+    statements = asked[:]
+    assert len(statements) == 2
+    async with store.database.engine.connect() as connection:
+        for statement, parameters in statements:
+            told = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+            plan = "\n".join(told.scalars())
+            assert "uq_objects_id" in plan
+            assert "ix_objects_scope" not in plan
+    await store.close()
+
+
 async def test_a_character_that_postgresql_cannot_hold_is_shown_by_its_symbol(
     empty_postgres_url: str,
 ) -> None:
@@ -498,6 +525,18 @@ async def test_patches_of_the_same_records_do_not_meet_crosswise(pair: Pair) -> 
 
     await asyncio.gather(*(patch(store, seed) for seed in range(6) for store in pair))
     assert sum((await pair[0].repository(THINGS).count_by(HOME, "status")).values()) == 1000
+
+
+async def test_patches_of_other_fields_of_the_same_records_all_count(pair: Pair) -> None:
+    made = [Thing() for _ in range(50)]
+    await pair[0].repository(THINGS).add(BUCKET, *made)
+    ids = [one.object_id for one in made]
+    names = [f"field_{number}" for number in range(20)]
+    await asyncio.gather(
+        *(pair[place % 2].repository(THINGS).patch(HOME, ids, {name: 1}) for place, name in enumerate(names))
+    )
+    found = await pair[0].repository(THINGS).get_many(HOME, ids)
+    assert [sorted(one.model_extra or {}) for one in found.values()] == [sorted(names)] * len(made)
 
 
 async def test_readers_are_answered_while_writers_wait_for_each_other(pair: Pair) -> None:

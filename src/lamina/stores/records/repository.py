@@ -122,8 +122,9 @@ class SqlRepository(Generic[M]):
             for some in _groups(sorted(ids)):
                 wanted = sa.and_(self._within(scope), table.c.id.in_(some))
                 if self._database.is_postgresql:  # two that patch the same rows must not meet crosswise
-                    rows = sa.select(table.c.seq).where(wanted).order_by(by_code_point(table.c.id))
-                    await connection.execute(rows.with_for_update())
+                    wanted = table.c.seq.in_(
+                        postgres.identified(table, scope, some, table.c.seq, locked=True)
+                    )
                 change = sa.update(table).where(wanted)
                 await connection.execute(change.values({**columns, "body": self._patched(fields)}))
 
@@ -188,6 +189,8 @@ class SqlRepository(Generic[M]):
         async with self._database.reading() as connection:
             for some in _groups(ids):
                 query = sa.select(table.c.body).where(self._within(scope), table.c.id.in_(some))
+                if self._database.is_postgresql:
+                    query = postgres.identified(table, scope, some, table.c.body)
                 for body in (await connection.execute(query)).scalars():
                     item = self.kind.model.model_validate(body)
                     found[self._id(item)] = item
