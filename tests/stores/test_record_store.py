@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from pydantic import ConfigDict, Field
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -22,7 +23,7 @@ from lamina.core.predicate import matches
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.types import Json, JsonObject
 from lamina.stores.records.base import EVERYTHING, Kind
-from lamina.stores.records.migrate import migrate
+from lamina.stores.records.migrate import _config, migrate
 from lamina.stores.records.repository import SqlRepository
 from lamina.stores.records.sql import SqlRecordStore
 from tests.stores.filter_cases import CASES, RECORDS
@@ -134,6 +135,13 @@ async def test_put_takes_the_place_of_the_same_ids(things: SqlRepository[Thing])
     assert [one.count for one in page.items] == [2, 1, 3]
 
 
+async def test_of_an_id_that_is_put_twice_at_once_the_last_counts(things: SqlRepository[Thing]) -> None:
+    first, second = Thing(count=1), Thing(count=1)
+    await things.put(BUCKET, first, second, first.model_copy(update={"count": 2}))
+    page = await things.list_page(BUCKET, PageRequest())
+    assert [one.count for one in page.items] == [2, 1]
+
+
 async def test_update_writes_back_whole_and_not_what_is_gone(things: SqlRepository[Thing]) -> None:
     made = Thing.model_validate({"title": "old", "unique_value": "a", "status": "DRAFT"})
     await things.add(BUCKET, made)
@@ -165,6 +173,24 @@ async def test_patch_sets_fields_at_the_root_and_null_empties_them(things: SqlRe
     assert await every(things, parse_filter({"field": "error", "operator": "exists", "value": True})) == {
         made[1].object_id
     }
+
+
+async def test_what_was_patched_is_found_and_what_was_there_is_not(things: SqlRepository[Thing]) -> None:
+    made = [
+        Thing.model_validate({"title": "old", "error": "Old", "status": "FAILED", "inner": {"error": "in"}})
+        for _ in range(2)
+    ]
+    await things.add(BUCKET, *made)
+    both, one = {thing.object_id for thing in made}, {made[0].object_id}
+    assert await every(things, equals("error", "Old")) == both
+    for fields in ({"status": "COMPLETED", "error": "New"}, {"error": {"code": 7}}, {"title": "new"}):
+        await things.patch(HOME, sorted(one), fields)
+        for field, value in fields.items():
+            where = equals("error.code", 7) if isinstance(value, dict) else equals(field, value)
+            assert await every(things, where) == one, where
+    for where in (equals("error", "Old"), equals("title", "old"), equals("status", "FAILED")):
+        assert await every(things, where) == both - one, where
+    assert await every(things, equals("inner.error", "in")) == both
 
 
 async def test_a_page_says_what_follows_and_how_many_there_are(things: SqlRepository[Thing]) -> None:
@@ -381,6 +407,56 @@ async def test_equality_is_answered_by_the_index(empty_postgres_url: str) -> Non
     await store.close()
 
 
+async def test_the_status_of_records_is_shown_without_a_write_to_an_index(empty_postgres_url: str) -> None:
+    """PostgreSQL keeps the new version on the same page, for large bodies too, as often as they change."""
+    store = await SqlRecordStore.open(empty_postgres_url)
+    things = store.repository(THINGS)
+    sizes = random.Random(1).choices(range(0, 300, 10), k=600)
+    words = [[new_id("obj") for _ in range(size)] for size in sizes]
+    made = [Thing.model_validate({"title": "t", "status": "DRAFT", "words": some}) for some in words]
+    await things.add(BUCKET, *made)
+    counted = sa.text(
+        "SELECT pg_stat_get_xact_tuples_updated(oid), pg_stat_get_xact_tuples_hot_updated(oid) "
+        "FROM pg_class WHERE relname = 'objects'"
+    )
+    for fields in ({"status": "FAILED", "error": "why"}, {"status": "COMPLETED", "error": None}):
+        async with store.database.writing() as connection:
+            before = (await connection.execute(counted)).one()
+            await things.patch(HOME, [one.object_id for one in made], fields)
+            after = (await connection.execute(counted)).one()
+        updated, on_the_page = (late - early for early, late in zip(before, after, strict=True))
+        assert updated == len(made)
+        assert on_the_page > 0.9 * updated
+    await store.close()
+
+
+async def test_ids_are_looked_up_by_their_index_while_nothing_is_known_of_the_table(
+    empty_postgres_url: str,
+) -> None:
+    store = await SqlRecordStore.open(empty_postgres_url)
+    things = store.repository(THINGS)
+    made = [Thing() for _ in range(2000)]
+    await things.add(BUCKET, *made)
+    asked: list[tuple[str, Any]] = []
+
+    def seen(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(store.database.engine.sync_engine, "before_cursor_execute", seen)
+    ids = [one.object_id for one in made[:200]]
+    assert len(await things.get_many(BUCKET, ids)) == 200
+    await things.patch(BUCKET, ids, {"status": "COMPLETED"})
+    statements = asked[:]
+    assert len(statements) == 2
+    async with store.database.engine.connect() as connection:
+        for statement, parameters in statements:
+            told = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+            plan = "\n".join(told.scalars())
+            assert "uq_objects_id" in plan
+            assert "ix_objects_scope" not in plan
+    await store.close()
+
+
 async def test_a_character_that_postgresql_cannot_hold_is_shown_by_its_symbol(
     empty_postgres_url: str,
 ) -> None:
@@ -477,6 +553,18 @@ async def test_patches_of_the_same_records_do_not_meet_crosswise(pair: Pair) -> 
     assert sum((await pair[0].repository(THINGS).count_by(HOME, "status")).values()) == 1000
 
 
+async def test_patches_of_other_fields_of_the_same_records_all_count(pair: Pair) -> None:
+    made = [Thing() for _ in range(50)]
+    await pair[0].repository(THINGS).add(BUCKET, *made)
+    ids = [one.object_id for one in made]
+    names = [f"field_{number}" for number in range(20)]
+    await asyncio.gather(
+        *(pair[place % 2].repository(THINGS).patch(HOME, ids, {name: 1}) for place, name in enumerate(names))
+    )
+    found = await pair[0].repository(THINGS).get_many(HOME, ids)
+    assert [sorted(one.model_extra or {}) for one in found.values()] == [sorted(names)] * len(made)
+
+
 async def test_readers_are_answered_while_writers_wait_for_each_other(pair: Pair) -> None:
     here, there = pair
     things = here.repository(THINGS)
@@ -544,6 +632,38 @@ async def test_a_newer_database_is_refused(records_url: str) -> None:
     await store.close()
     with pytest.raises(UnavailableError, match=r"revision '9999'.*newer"):
         await SqlRecordStore.open(records_url)
+
+
+async def test_records_of_an_older_revision_are_kept_and_found(records_url: str) -> None:
+    """Also after a way back, which finds by all fields again."""
+    made = [Thing.model_validate({"title": f"t{n}", "error": "why", "status": "FAILED"}) for n in range(3)]
+    ids = {one.object_id for one in made}
+    store = await SqlRecordStore.open(records_url)
+    await store.repository(THINGS).add(BUCKET, *made)
+    async with store.database.engine.begin() as connection:
+        await connection.run_sync(downgraded, "0004")
+        if store.database.is_postgresql:
+            asked = "SELECT count(*) FROM objects WHERE cardinality(terms) = cardinality(lamina_terms(body))"
+            assert (await connection.exec_driver_sql(asked)).scalar_one() == len(made)
+    await store.close()
+
+    store = await SqlRecordStore.open(records_url)
+    things = store.repository(THINGS)
+    assert await things.get_many(HOME, sorted(ids)) == {one.object_id: one for one in made}
+    await things.patch(HOME, [made[0].object_id], {"error": None, "status": "COMPLETED"})
+    await things.patch(HOME, [made[1].object_id], {"title": "other"})
+    assert await every(things, equals("error", "why")) == ids - {made[0].object_id}
+    assert await every(things, equals("title", "t0")) == {made[0].object_id}
+    assert await every(things, equals("title", "other")) == {made[1].object_id}
+    assert await every(things, equals("title", "t1")) == set()
+    await store.close()
+
+
+def downgraded(connection: sa.Connection, to: str) -> None:
+    """Take a database's tables back to a revision."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, to)
 
 
 async def test_a_start_that_dies_among_the_migrations_leaves_nothing_behind(

@@ -31,6 +31,9 @@ Terms = sa.ColumnElement[Any]
 TIMESTAMPS: Final = frozenset({"created_at", "updated_at"})
 """Columns that hold moments as `core.models.isoformat` writes them, so that text order is time order."""
 
+_WITHOUT_TERMS: Final = frozenset({"status", "error"})
+"""Fields at the root that processing changes; `migrations/versions/r0005_hot.py` leaves them out."""
+
 _BODY: Final[sa.ColumnClause[Any]] = sa.column("body", sa.JSON())
 
 
@@ -91,7 +94,7 @@ def field_expression(body: sa.ColumnElement[Any], path: str) -> Sequence[sa.Colu
 
 
 def terms_of(table: sa.Table) -> Terms:
-    """PostgreSQL's column of what the bodies hold; `migrations/versions/r0002_terms.py` makes it."""
+    """PostgreSQL's column of what the bodies hold; `migrations/versions/r0002_terms.py` says how."""
     return sa.literal_column(f"{table.name}.terms")
 
 
@@ -194,6 +197,8 @@ def _may_equal(condition: Condition, terms: Terms | None) -> Expression:
     """What holds wherever an equality does, and that the index of the terms can answer."""
     wanted = _wanted(condition)
     if terms is None or any(value is None or isinstance(value, bool) for value in wanted):
+        return sa.true()
+    if condition.field.split(".")[0] in _WITHOUT_TERMS:
         return sa.true()
     path = sa.func.hashtextextended(f".{condition.field}", 0)
     hashes = [

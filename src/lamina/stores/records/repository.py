@@ -18,6 +18,7 @@ from lamina.core.paging import PageRequest, Slice, decode_cursor, encode_cursor
 from lamina.core.predicate import matches
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.types import Json
+from lamina.stores.records import postgres
 from lamina.stores.records.base import EVERYTHING, Kind
 from lamina.stores.records.database import Database, to_json
 from lamina.stores.records.filters import (
@@ -57,16 +58,21 @@ class SqlRepository(Generic[M]):
 
     async def _insert(self, scope: Scope, items: Sequence[M], *, replace: bool) -> None:
         rows = [self._row(scope, item) for item in items]
+        if replace:  # of the same id the last one counts; one statement may not write a row twice
+            rows = list({row["id"]: row for row in rows}.values())
         try:
             async with self._writing() as connection:
                 for some in _groups(rows):
-                    await connection.execute(self._upsert() if replace else sa.insert(self._table), some)
+                    if self._database.is_postgresql:
+                        at_once = postgres.insertion(self._table, some)
+                        await connection.execute(self._upsert(at_once) if replace else at_once)
+                    else:
+                        insert = sqlite.insert(self._table)
+                        await connection.execute(self._upsert(insert) if replace else insert, some)
         except IntegrityError as error:
             raise self._conflict(error, items) from error
 
-    def _upsert(self) -> Any:
-        dialect = postgresql if self._database.is_postgresql else sqlite
-        insert = dialect.insert(self._table)
+    def _upsert(self, insert: postgresql.Insert | sqlite.Insert) -> sa.Insert:
         kept = {"seq", "id", "organization_id", "namespace_id", "parent_id", "created_at"}
         return insert.on_conflict_do_update(
             index_elements=["organization_id", "id"],
@@ -116,8 +122,9 @@ class SqlRepository(Generic[M]):
             for some in _groups(sorted(ids)):
                 wanted = sa.and_(self._within(scope), table.c.id.in_(some))
                 if self._database.is_postgresql:  # two that patch the same rows must not meet crosswise
-                    rows = sa.select(table.c.seq).where(wanted).order_by(by_code_point(table.c.id))
-                    await connection.execute(rows.with_for_update())
+                    wanted = table.c.seq.in_(
+                        postgres.identified(table, scope, some, table.c.seq, locked=True)
+                    )
                 change = sa.update(table).where(wanted)
                 await connection.execute(change.values({**columns, "body": self._patched(fields)}))
 
@@ -177,10 +184,13 @@ class SqlRepository(Generic[M]):
 
     async def get_many(self, scope: Scope, ids: Sequence[str]) -> dict[str, M]:
         """By id."""
+        table = self._table
         found: dict[str, M] = {}
         async with self._database.reading() as connection:
             for some in _groups(ids):
-                query = sa.select(self._table.c.body).where(self._within(scope), self._table.c.id.in_(some))
+                query = sa.select(table.c.body).where(self._within(scope), table.c.id.in_(some))
+                if self._database.is_postgresql:
+                    query = postgres.identified(table, scope, some, table.c.body)
                 for body in (await connection.execute(query)).scalars():
                     item = self.kind.model.model_validate(body)
                     found[self._id(item)] = item
