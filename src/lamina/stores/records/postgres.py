@@ -23,21 +23,23 @@ def insertion(table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> postgresql.
 
 
 def identified(
-    table: sa.Table, scope: Scope, ids: Sequence[str], column: sa.Column[Any], *, locked: bool = False
+    table: sa.Table, scope: Scope, ids: Sequence[str], *columns: sa.Column[Any], locked: bool = False
 ) -> sa.Select[Any]:
-    """A column of the records with these ids, locked in the order in which the ids are given if asked for.
+    """Columns of the records with these ids, locked in the order in which the ids are given if asked for.
 
     Each is looked up by itself. Left to choose, PostgreSQL reads all that the scope holds, for every
     statement, as long as its statistics do not tell how much that is: those of a new namespace or batch.
     """
     given = sa.literal(ids, postgresql.ARRAY(sa.Text))
     wanted = sa.func.unnest(given).table_valued("id").render_derived("wanted")
-    one = sa.select(column, table.c.namespace_id, table.c.parent_id).where(table.c.id == wanted.c.id)
+    one = sa.select(*columns, table.c.namespace_id, table.c.parent_id).where(table.c.id == wanted.c.id)
     if scope != EVERYWHERE:
         one = one.where(table.c.organization_id == scope.organization_id)
     one = one.offset(0)  # keeps the conditions below out of the look-up
     found = (one.with_for_update() if locked else one).lateral("found")
-    query = sa.select(found.c[column.name]).select_from(wanted).join(found, sa.true())
+    query = (
+        sa.select(*(found.c[column.name] for column in columns)).select_from(wanted).join(found, sa.true())
+    )
     if scope.namespace_id is not None:
         query = query.where(found.c.namespace_id == scope.namespace_id)
     if scope.parent_id is not None:

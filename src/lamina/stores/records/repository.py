@@ -184,13 +184,10 @@ class SqlRepository(Generic[M]):
 
     async def get_many(self, scope: Scope, ids: Sequence[str]) -> dict[str, M]:
         """By id."""
-        table = self._table
         found: dict[str, M] = {}
         async with self._database.reading() as connection:
             for some in _groups(ids):
-                query = sa.select(table.c.body).where(self._within(scope), table.c.id.in_(some))
-                if self._database.is_postgresql:
-                    query = postgres.identified(table, scope, some, table.c.body)
+                query = self._identified(scope, some, self._table.c.body)
                 for body in (await connection.execute(query)).scalars():
                     item = self.kind.model.model_validate(body)
                     found[self._id(item)] = item
@@ -198,13 +195,12 @@ class SqlRepository(Generic[M]):
 
     async def versions(self, scope: Scope, ids: Sequence[str]) -> dict[str, str]:
         """From the column alone: no body is read."""
-        table = self._table
+        columns = self._table.c.id, self._table.c.updated_at
         found: dict[str, str] = {}
         async with self._database.reading() as connection:
             for some in _groups(ids):
-                query = sa.select(table.c.id, table.c.updated_at)
-                query = query.where(self._within(scope), table.c.id.in_(some))
-                found.update((row.id, row.updated_at) for row in await connection.execute(query))
+                rows = await connection.execute(self._identified(scope, some, *columns))
+                found.update((row.id, row.updated_at) for row in rows)
         return found
 
     async def list_page(
@@ -342,6 +338,12 @@ class SqlRepository(Generic[M]):
         body = self._table.c.body
         indexed = self.kind.indexed and self._database.is_postgresql
         return split(where, self._field, body, terms_of(self._table) if indexed else None)
+
+    def _identified(self, scope: Scope, ids: Sequence[str], *columns: sa.Column[Any]) -> sa.Select[Any]:
+        """Columns of the records with these ids."""
+        if self._database.is_postgresql:
+            return postgres.identified(self._table, scope, ids, *columns)
+        return sa.select(*columns).where(self._within(scope), self._table.c.id.in_(ids))
 
     def _named(self, scope: Scope, identifier: str) -> sa.Select[Any]:
         """The body of the record with that id, or else with that name."""
