@@ -18,8 +18,6 @@ from lamina.stores.records.base import RecordStore, Repository
 
 DELETE_BUCKET: Final = "delete_bucket"
 DELETE_NAMESPACE: Final = "delete_namespace"
-DELETIONS: Final = "deletions"
-"""Whose work they are: nobody's, so that they never wait behind the batches that they end."""
 
 
 class Emptying:
@@ -84,7 +82,7 @@ class DeletionWorkflow:
             scope.namespace,
             bucket.bucket_id,
             task.task_id,
-            partition=DELETIONS,
+            partition=None,
         )
         return task
 
@@ -108,7 +106,7 @@ class DeletionWorkflow:
             organization_id,
             namespace.namespace_id,
             task.task_id,
-            partition=DELETIONS,
+            partition=None,
         )
         return task
 

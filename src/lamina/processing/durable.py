@@ -37,6 +37,10 @@ _OLDER: Final = ("lamina-1", "lamina-2")
 
 _QUEUE: Final = "work"
 _SHARES: Final = "shares"
+_APART: Final = "apart"
+
+_AT_ONCE: Final = 4
+"""Workflows of the queue apart that a process runs."""
 _POLL_SECONDS: Final = 0.25
 _WAIT_SECONDS: Final = 0.1
 """How often a workflow looks whether its shares have ended."""
@@ -176,7 +180,7 @@ class Durable:
 
     def _launch(self) -> None:
         if self._queueing is not None:
-            DBOS.listen_queues([_QUEUE, _SHARES] if self._queueing.works else [])
+            DBOS.listen_queues([_QUEUE, _SHARES, _APART] if self._queueing.works else [])
         DBOS.launch()
         older = DBOS.list_workflows(
             status=["PENDING", "ENQUEUED"], app_version=list(_OLDER), load_input=False, load_output=False
@@ -193,6 +197,12 @@ class Durable:
             on_conflict="always_update",
         )
         DBOS.register_queue(
+            _APART,
+            worker_concurrency=_AT_ONCE,
+            polling_interval_sec=_POLL_SECONDS,
+            on_conflict="always_update",
+        )
+        DBOS.register_queue(
             _SHARES,
             worker_concurrency=self._queueing.shares,
             partition_worker_concurrency=self._queueing.shares,
@@ -200,17 +210,20 @@ class Durable:
             on_conflict="always_update",
         )
 
-    async def start(self, name: str, workflow_id: str, *arguments: Json, partition: str) -> None:
+    async def start(self, name: str, workflow_id: str, *arguments: Json, partition: str | None) -> None:
         """Begin a workflow, or have one of several processes begin it.
 
-        Beginning one with the same id again changes nothing. `partition` is whose work it is.
-        While the database cannot take it, it is tried again after the return.
+        Beginning one with the same id again changes nothing. `partition` is whose work it is; None for
+        what waits for other work to end, which must not take its places. While the database cannot
+        take it, it is tried again after the return.
         """
 
         def begin() -> None:
             with SetWorkflowID(workflow_id):
                 if self._queueing is None:
                     DBOS.start_workflow(self._workflows[name], *arguments)
+                elif partition is None:
+                    DBOS.enqueue_workflow(_APART, self._workflows[name], *arguments)
                 else:
                     with SetEnqueueOptions(queue_partition_key=partition):
                         DBOS.enqueue_workflow(_QUEUE, self._workflows[name], *arguments)

@@ -15,7 +15,7 @@ from lamina.platform.namespaces import Namespace
 from lamina.platform.organizations import OrganizationService
 from lamina.platform.tasks import Task, TaskService, TaskType
 from lamina.processing.collections import Collection
-from lamina.processing.deletion import DELETE_BUCKET, DELETE_NAMESPACE, DELETIONS
+from lamina.processing.deletion import DELETE_BUCKET, DELETE_NAMESPACE
 from lamina.processing.durable import Durable
 from lamina.processing.removal import Removal
 from lamina.processing.run import WORKFLOW
@@ -109,7 +109,7 @@ class Recovery:
         workflow, subject = _WORKFLOWS[task.task_type]
         about = task.additional_data or {}
         arguments = [organization_id, about.get("namespace_id"), *([about.get(subject)] if subject else [])]
-        partition = str(about["namespace_id"]) if workflow == WORKFLOW else DELETIONS
+        partition = str(about["namespace_id"]) if workflow == WORKFLOW else None
         await self.durable.start(workflow, task.task_id, *arguments, task.task_id, partition=partition)
 
     async def _end_deletions(self, scope: Scope) -> None:
