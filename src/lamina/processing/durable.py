@@ -42,6 +42,9 @@ _APART: Final = "apart"
 _AT_ONCE: Final = 4
 """Workflows of the queue apart that a process runs."""
 _POLL_SECONDS: Final = 0.25
+"""How often an idle process looks into a queue, which takes a dozen ways to the database and back."""
+
+_POLL_APART_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.1
 """How often a workflow looks whether its shares have ended."""
 
@@ -199,7 +202,7 @@ class Durable:
         DBOS.register_queue(
             _APART,
             worker_concurrency=_AT_ONCE,
-            polling_interval_sec=_POLL_SECONDS,
+            polling_interval_sec=_POLL_APART_SECONDS,
             on_conflict="always_update",
         )
         DBOS.register_queue(
