@@ -1,7 +1,6 @@
 """The life of a process from start to stop: a server with its API, or a worker without one."""
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from lamina.app import open_services
 from lamina.core.errors import LaminaError, UnavailableError
 from lamina.core.settings import Settings
 from lamina.engines import held
+from lamina.garbage import spare_collections
 from lamina.logs import configure_logs
 
 
@@ -101,17 +101,6 @@ async def _opened_or_ended(settings: Settings) -> AsyncIterator[Services]:
         yield services
 
 
-def _spare_collections() -> None:
-    """Look for cycles seldom, and never among what starting has made: that stays until the end.
-
-    Half a million objects of imports, routes and models would be walked over and over. Measured by
-    `bench/search.py`: a tenth of a search's time, and pauses of 100 ms while many documents are read.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
 class _Announced(uvicorn.Server):
     """Says where it listens once it answers."""
 
@@ -123,7 +112,7 @@ class _Announced(uvicorn.Server):
         """Start, then tell."""
         await super().startup(sockets)
         if self.started:
-            _spare_collections()
+            spare_collections()
             sys.stdout.write(f"Lamina listens on {self.url} (API under /v1, docs under /docs)\n")
             sys.stdout.flush()
 

@@ -138,6 +138,7 @@ async def _moved(
     said: Callable[[str, int], None],
 ) -> dict[str, int]:
     from lamina.engines import open_stores  # loads the server's packages
+    from lamina.garbage import spare_collections
     from lamina.transfer.copying import copy
     from lamina.transfer.preconditions import check_empty, check_idle, namespaces_of
 
@@ -147,6 +148,7 @@ async def _moved(
         if "records_url" in moved and not progress.file.is_file():
             await check_empty(theirs[0])
         progress.write()
+        spare_collections()
         if keys is not None:  # before the stores: what is complete has its keys
             keys()
         return await copy(

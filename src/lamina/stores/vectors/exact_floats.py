@@ -56,5 +56,5 @@ def _look_in(members: Mapping[str, Json] | Sequence[Json], steps: tuple[Step, ..
         if isinstance(value, float):
             if not survives(value):
                 lost.append([[*steps, step], repr(value)])
-        elif isinstance(value, Mapping | list | tuple):
-            _look_in(value, (*steps, step), lost)
+        elif type(value) is dict or isinstance(value, Mapping | list | tuple):
+            _look_in(cast(JsonObject, value), (*steps, step), lost)

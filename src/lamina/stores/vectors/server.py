@@ -16,6 +16,7 @@ process sees what any process was told is written.
 Reads use the records that the process remembers. What reads as missing is looked up anew.
 """
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -60,6 +61,8 @@ _PATIENCE: Final = 10.0
 """Seconds for which a write waits for a copy under way."""
 _LONG_PATIENCE: Final = 600.0
 """The same for making a collection, which may be what the copy is for."""
+_UNBROKEN: Final = 50
+"""Points that are made ready in one go, in some milliseconds: meanwhile no other request is answered, nor sent on."""
 _DELETED: Final = 1_000
 """Points in one delete or one replacement of payloads."""
 
@@ -187,7 +190,11 @@ class QdrantVectorStore:
 
         async def write(known: Known, name: str) -> None:
             specs = known.collection.specs
-            prepared = [to_server(point, at.collection_id, specs) for point in latest]
+            prepared: list[bytes] = []
+            for point in latest:
+                prepared.append(to_server(point, at.collection_id, specs))
+                if len(prepared) % _UNBROKEN == 0:
+                    await asyncio.sleep(0)
             for chunk in chunks(prepared):
                 await server_requests.upsert(self._server, name, chunk)
 
