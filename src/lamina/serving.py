@@ -72,6 +72,7 @@ async def _work(settings: Settings, health_port: int | None) -> None:
         if health_port is not None:
             alive = await asyncio.start_server(_say_alive, settings.host, health_port)
             stack.callback(alive.close)
+        spare_collections()
         sys.stdout.write("Lamina works on batches.\n")
         sys.stdout.flush()
         await stopping.wait()

@@ -56,11 +56,12 @@ class Source:
 
     @property
     def size(self) -> int:
-        """Bytes of its blobs."""
+        """Bytes of its blobs, and characters of its texts."""
         given = [
             one for value in self.inputs.values() for one in (value if isinstance(value, list) else [value])
         ]
-        return sum(one.size for one in given if isinstance(one, BlobValue))
+        blobs = sum(one.size for one in given if isinstance(one, BlobValue))
+        return blobs + sum(len(one) for one in given if isinstance(one, str))
 
 
 @dataclass(slots=True)

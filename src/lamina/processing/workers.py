@@ -141,7 +141,9 @@ class WorkerPool:
         Raises what concerns the call as a whole: `ValidationError` (unknown extractor),
         `MissingExtraError`, `UnavailableError` (a model or the workers themselves; try again later).
         """
-        job = Job(extractor_name, version, parameters, sources)
+        # Like sizes together, because a batch of a model is as long as its longest; the largest first.
+        order = sorted(range(len(sources)), key=lambda place: sources[place].size, reverse=True)
+        job = Job(extractor_name, version, parameters, [sources[place] for place in order])
         futures = [self._submit(slice_) for slice_ in self._slices(job)]
         waiting = [asyncio.wrap_future(future) for future in futures]
         try:
@@ -149,7 +151,8 @@ class WorkerPool:
         finally:
             for future in futures:  # those not begun, when another failed or the caller is gone
                 future.cancel()
-        return [outcome for slice_ in outcomes for outcome in slice_]
+        by_place = dict(zip(order, (one for slice_ in outcomes for one in slice_), strict=True))
+        return [by_place[place] for place in range(len(sources))]
 
     async def infer(self, asked: Inference) -> Inferred:
         """A model's answer. Raises what the model does, and `ValidationError` for what breaks a worker."""

@@ -62,7 +62,7 @@ _PATIENCE: Final = 10.0
 _LONG_PATIENCE: Final = 600.0
 """The same for making a collection, which may be what the copy is for."""
 _UNBROKEN: Final = 50
-"""Points that are made ready in one go, in some milliseconds: meanwhile no other request is answered, nor sent on."""
+"""Points made ready in one go, in some milliseconds: meanwhile no other request is answered, nor sent on."""
 _DELETED: Final = 1_000
 """Points in one delete or one replacement of payloads."""
 
