@@ -206,7 +206,7 @@ def every_server_killed(folder: Path) -> Figures:
         postgres = stack.enter_context(PostgresServer())
         shared = stack.enter_context(shared_stores(folder, postgres.url))
         door = shared.s3.door()
-        env = {**shared.env, **variables(door.url), "LAMINA_CHUNK_OBJECTS": "16", "LAMINA_SHARE_OBJECTS": "4"}
+        env = {**shared.env, **variables(door.url), "LAMINA_CHUNK_OBJECTS": "16", "LAMINA_SHARE_OBJECTS": "8"}
         alone = {"LAMINA_PROCESS_BATCHES": "false"}
         servers = [RunningServer(folder / f"api{n}", api_key=key, env=env | alone) for n in (1, 2)]
         workers = [RunningWorker(folder / f"worker{n}", api_key=key, env=env) for n in (1, 2)]

@@ -46,7 +46,7 @@ def server(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         **shared.env,
         "LAMINA_PROCESS_BATCHES": "false",
         "LAMINA_CHUNK_OBJECTS": "128",
-        "LAMINA_SHARE_OBJECTS": "16",
+        "LAMINA_SHARE_OBJECTS": "32",
     }
     key = f"sk_{secrets.token_hex(24)}"
     with RunningServer(tmp_path_factory.mktemp("api") / "data", api_key=key, env=env) as running:
@@ -56,7 +56,7 @@ def server(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def worker(shared: Shared, folder: Path, name: str) -> RunningWorker:
     """A worker that does little at once, so that it can be caught in the middle."""
     return RunningWorker(
-        folder / name, env={**shared.env, "LAMINA_CHUNK_OBJECTS": "128", "LAMINA_SHARE_OBJECTS": "16"}
+        folder / name, env={**shared.env, "LAMINA_CHUNK_OBJECTS": "128", "LAMINA_SHARE_OBJECTS": "32"}
     )
 
 
@@ -210,7 +210,7 @@ def test_batches_of_two_namespaces_take_turns(shared: Shared, server: RunningSer
     with server.client() as api:
         ok(api.post("/v1/namespaces", json={"namespace_name": name}))
     with server.client() as much, server.client(namespace=name) as little:
-        large = [submitted(much, 200) for _ in range(10)]
+        large = [submitted(much, 100) for _ in range(10)]
         bucket, collection, batch = submitted(little, 20)
         with worker(shared, tmp_path, "one") as one:
             eventually(lambda: state(little, bucket, batch)["status"] == "COMPLETED", "the small one")
@@ -223,7 +223,7 @@ def test_batches_of_two_namespaces_take_turns(shared: Shared, server: RunningSer
             one.stop()
         all_there(little, collection, 20)
         for _, at, _ in large:
-            all_there(much, at, 200)
+            all_there(much, at, 100)
 
 
 def test_who_keeps_something_to_itself_is_refused(
