@@ -19,7 +19,7 @@ def as_utc(moment: datetime) -> datetime:
 
 @lru_cache(64)  # records that are written together tell the same moment
 def isoformat(moment: datetime) -> str:
-    """ISO 8601 in UTC with microseconds and `Z`: sorts as text in order of time."""
+    """ISO 8601 in UTC with microseconds and `Z`, whatever its year: sorts as text in order of time."""
     return f"{as_utc(moment).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 

@@ -172,8 +172,7 @@ class BatchRun:
         if not isinstance(turn, _Turn):
             return turn, None
         ids, following = await turn.feed.chunk(place)
-        wanted = await self.runner.process(turn.work, turn.feed, ids, turn.report)
-        return (None, following) if wanted else (_CANCELED, None)
+        return await self._processed(turn, ids), following
 
     async def _cut(
         self, run: Run, tier: int, collection_id: str, place: Place
@@ -191,6 +190,10 @@ class BatchRun:
         turn = await self._turn(run, tier, collection_id)
         if not isinstance(turn, _Turn):
             return turn
+        return await self._processed(turn, ids)
+
+    async def _processed(self, turn: _Turn, ids: list[str]) -> str | None:
+        """Process some sources; why no others shall be."""
         wanted = await self.runner.process(turn.work, turn.feed, ids, turn.report)
         return None if wanted else _CANCELED
 

@@ -120,11 +120,11 @@ class SqlRepository(Generic[M]):
                 columns[str(column.key)] = value
         async with self._writing() as connection:
             for some in _groups(sorted(ids)):
-                wanted = sa.and_(self._within(scope), table.c.id.in_(some))
-                if self._database.is_postgresql:  # two that patch the same rows must not meet crosswise
-                    wanted = table.c.seq.in_(
-                        postgres.identified(table, scope, some, table.c.seq, locked=True)
-                    )
+                if not self._database.is_postgresql:
+                    wanted = sa.and_(self._within(scope), table.c.id.in_(some))
+                else:  # two that patch the same rows must not meet crosswise
+                    locked = postgres.identified(table, scope, some, table.c.seq, locked=True)
+                    wanted = table.c.seq.in_(locked)
                 change = sa.update(table).where(wanted)
                 await connection.execute(change.values({**columns, "body": self._patched(fields)}))
 

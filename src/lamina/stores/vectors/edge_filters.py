@@ -8,7 +8,6 @@ globe are narrowed by the box around them before the payloads are read.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ import qdrant_edge as q
 
 from lamina.core.filters import ALL, And, Condition, Filter, Not, Operator, Or, conjunction, conjuncts
 from lamina.core.geography import shape
+from lamina.core.models import isoformat
 from lamina.core.patterns import fold
 from lamina.core.predicate import accepts_missing, matches, negated, parse_instant, value_test
 from lamina.core.types import Json
@@ -162,7 +162,7 @@ class _Compiler:
             elif isinstance(value, str):
                 moment = parse_instant(value)
                 if moment is not None:
-                    instant = engine_time(moment)
+                    instant = isoformat(moment)
                     alternatives.append(self._instant(path, keys, gte=instant, lte=instant))
                 else:
                     (exact if condition.case_sensitive or _has_no_case(value) else folded).append(value)
@@ -225,7 +225,7 @@ class _Compiler:
             return self._number(path, keys, **{condition.operator: value})
         moment = parse_instant(cast(str, value))
         if moment is not None:
-            return self._instant(path, keys, **{condition.operator: engine_time(moment)})
+            return self._instant(path, keys, **{condition.operator: isoformat(moment)})
         return self._passing(condition, keys)
 
     def _contains(self, condition: Condition, keys: Sequence[str]) -> NativeCondition | None:
@@ -262,11 +262,6 @@ def order_range(path_key: str, operator: Operator, value: int | float | str) -> 
     if isinstance(value, str):
         return q.FieldCondition(path_key, range=q.RangeDateTime(**cast(dict[str, str], limits)))
     return q.FieldCondition(path_key, range=q.RangeFloat(**cast(dict[str, float], limits)))
-
-
-def engine_time(moment: datetime) -> str:
-    """A moment as Qdrant reads it, whatever its year."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def both_native(first: q.Filter | None, second: NativeCondition | None) -> q.Filter | None:

@@ -18,10 +18,11 @@ from weakref import WeakKeyDictionary
 import qdrant_edge as q
 
 from lamina.core.filters import Filter
+from lamina.core.models import isoformat
 from lamina.core.types import JsonObject
 from lamina.stores.vectors.base import OrderBy, PointPage
 from lamina.stores.vectors.edge_fields import ALONE, FLOAT, INSTANT, INTEGER, STRINGS
-from lamina.stores.vectors.edge_filters import both_native, engine_time, order_range
+from lamina.stores.vectors.edge_filters import both_native, order_range
 from lamina.stores.vectors.edge_reading import WithVectors, fetch
 from lamina.stores.vectors.edge_shard import Shard
 from lamina.stores.vectors.sorting import (
@@ -136,7 +137,7 @@ class _ByIndex:
     def _value(self, order_value: object) -> Value:
         """A number as it is; a time, which the index keeps as microseconds, in ISO 8601."""
         if self._times:
-            return engine_time(EPOCH + timedelta(microseconds=cast(int, order_value)))
+            return isoformat(EPOCH + timedelta(microseconds=cast(int, order_value)))
         return cast(float, order_value)
 
 

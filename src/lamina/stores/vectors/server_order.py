@@ -12,9 +12,9 @@ from typing import Any, Final, cast
 from qdrant_client import models
 
 from lamina.core.filters import ALL, Filter
+from lamina.core.models import isoformat
 from lamina.core.predicate import parse_instant
 from lamina.stores.vectors.base import OrderBy, PointPage
-from lamina.stores.vectors.edge_filters import engine_time
 from lamina.stores.vectors.server_client import RefusedError
 from lamina.stores.vectors.server_filters import both, has_token, present
 from lamina.stores.vectors.server_reading import Reading, WithVectors
@@ -173,7 +173,7 @@ class _Ordered:
 def _value(order_value: object, part: str) -> Value:
     """A number as it is; a time, which the index keeps as microseconds, in ISO 8601."""
     if part == INSTANTS:
-        return engine_time(EPOCH + timedelta(microseconds=cast(int, order_value)))
+        return isoformat(EPOCH + timedelta(microseconds=cast(int, order_value)))
     return cast(float, order_value)
 
 

@@ -22,11 +22,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, cast
 
+from lamina.core.models import isoformat
 from lamina.core.patterns import fold
 from lamina.core.predicate import parse_instant
 from lamina.core.types import Json, JsonObject
 from lamina.stores.vectors.edge_fields import LONG_TEXT
-from lamina.stores.vectors.edge_filters import engine_time
 from lamina.stores.vectors.exact_floats import survives
 
 TERMS: Final = "__terms"
@@ -98,7 +98,7 @@ def _tokens_of_string(text: str) -> tuple[list[Json], str | None]:
     moment = parse_instant(text)
     if moment is None:
         return tokens, None
-    instant = engine_time(moment)
+    instant = isoformat(moment)
     tokens.append("t" + instant)
     return tokens, instant
 
@@ -126,7 +126,7 @@ def equal_tokens(value: Json, case_sensitive: bool) -> list[str]:
         return []
     moment = parse_instant(value)
     if moment is not None:
-        return ["t" + engine_time(moment)]
+        return ["t" + isoformat(moment)]
     if case_sensitive:
         return [string_token(value)]
     folded = fold(value)
