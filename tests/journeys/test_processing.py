@@ -176,6 +176,19 @@ def test_an_object_without_a_required_passthrough_fails_alone(api: httpx.Client)
     assert "title" in batch["failed_objects"][0]["error"]
 
 
+def test_an_object_that_fails_in_one_of_two_collections_is_a_failed_one(api: httpx.Client) -> None:
+    bucket_id = create_bucket(api)["bucket_id"]
+    must = [{"source_path": "title", "required": True}]
+    create_collection(api, bucket_id, feature_extractor=text_extractor(field_passthrough=must))
+    lenient = create_collection(api, bucket_id, feature_extractor=text_extractor())
+    good, bad = add(api, bucket_id, story(title="Wood"), story())
+    run(api, bucket_id, [good, bad], "COMPLETED_WITH_ERRORS")
+    assert len(documents(api, lenient["collection_id"])) == 2
+    shown = [ok(api.get(f"/v1/buckets/{bucket_id}/objects/{one}")) for one in (good, bad)]
+    assert [one["status"] for one in shown] == ["COMPLETED", "FAILED"]
+    assert "title" in shown[1]["error"]
+
+
 def test_all_source_fields_are_kept_when_asked_for(api: httpx.Client) -> None:
     bucket_id = create_bucket(api)["bucket_id"]
     config = text_extractor(field_passthrough=[], include_all_source_fields=True)

@@ -430,10 +430,14 @@ async def test_the_status_of_records_is_shown_without_a_write_to_an_index(empty_
     await store.close()
 
 
+@pytest.mark.parametrize("on", ["sqlite", "postgresql"])
 async def test_ids_are_looked_up_by_their_index_while_nothing_is_known_of_the_table(
-    empty_postgres_url: str,
+    on: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    store = await SqlRecordStore.open(empty_postgres_url)
+    url = f"sqlite+aiosqlite:///{tmp_path}/records.sqlite"
+    store = await SqlRecordStore.open(
+        url if on == "sqlite" else request.getfixturevalue("empty_postgres_url")
+    )
     things = store.repository(THINGS)
     made = [Thing() for _ in range(2000)]
     await things.add(BUCKET, *made)
@@ -445,14 +449,21 @@ async def test_ids_are_looked_up_by_their_index_while_nothing_is_known_of_the_ta
     sa.event.listen(store.database.engine.sync_engine, "before_cursor_execute", seen)
     ids = [one.object_id for one in made[:200]]
     assert len(await things.get_many(BUCKET, ids)) == 200
+    assert len(await things.versions(HOME, ids)) == 200
     await things.patch(BUCKET, ids, {"status": "COMPLETED"})
+    if on == "sqlite":
+        assert await things.delete(HOME, *ids) == 200
     statements = asked[:]
-    assert len(statements) == 2
+    assert len(statements) == {"sqlite": 4, "postgresql": 3}[on]
+    explain, index = {
+        "sqlite": ("EXPLAIN QUERY PLAN", "(organization_id=? AND id=?)"),
+        "postgresql": ("EXPLAIN", "uq_objects_id"),
+    }[on]
     async with store.database.engine.connect() as connection:
         for statement, parameters in statements:
-            told = await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
-            plan = "\n".join(told.scalars())
-            assert "uq_objects_id" in plan
+            told = await connection.exec_driver_sql(f"{explain} {statement}", parameters)
+            plan = "\n".join(str(row[-1]) for row in told)
+            assert index in plan
             assert "ix_objects_scope" not in plan
     await store.close()
 

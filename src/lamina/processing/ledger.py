@@ -71,7 +71,7 @@ class Ledger:
             await self.objects.patch(scope, sorted(good), done)
 
     async def _failed_elsewhere(self, work: Work, object_ids: Collection[str]) -> set[str]:
-        if not object_ids:
+        if not object_ids or not work.failed_before:
             return set()
         where = And((_among("source_id", object_ids), equals("status", Status.FAILED.value)))
         found = set[str]()

@@ -304,7 +304,15 @@ class BatchRun:
     async def _work(self, run: Run, batch: Batch, manifest: Manifest, collection: Collection) -> Work:
         organization = await self.organizations.get(run.scope)
         skip = batch.effective_dedup_strategy is DedupStrategy.SKIP and manifest.retry_ids is None
-        return Work(run.scope, organization.internal_id, run.batch_id, collection, skip_unchanged=skip)
+        failed = any(job.failed for tier in batch.tier_tasks for job in tier.extractor_jobs)
+        return Work(
+            run.scope,
+            organization.internal_id,
+            run.batch_id,
+            collection,
+            skip_unchanged=skip,
+            failed_before=failed,
+        )
 
     def _reporter(self, run: Run, collection_id: str) -> Reporter:
         return Reporter(self.batches.batches, self.tasks.tasks, run.scope, run.batch_id, collection_id)

@@ -18,6 +18,8 @@ class Work:
     batch_id: str
     collection: Collection
     skip_unchanged: bool = False
+    failed_before: bool = True
+    """Whether sources may have failed in a collection of the batch that had its turn before this one."""
 
     @property
     def at(self) -> CollectionRef:

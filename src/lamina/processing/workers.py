@@ -341,6 +341,7 @@ class LocalWorker:
         finally:
             theirs.close()
         self._start = start
+        self._seen: psutil.Process | None = None
 
     @property
     def pid(self) -> int:
@@ -350,7 +351,8 @@ class LocalWorker:
     def resident(self) -> int:
         """Bytes of memory that it holds now."""
         try:
-            return int(psutil.Process(self.pid).memory_info().rss)
+            self._seen = self._seen or psutil.Process(self.pid)
+            return int(self._seen.memory_info().rss)
         except psutil.Error:  # it is gone, which shows soon
             return 0
 

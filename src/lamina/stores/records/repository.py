@@ -7,7 +7,9 @@ from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+from sqlalchemy.dialects.sqlite import insert as insert_into_sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +20,7 @@ from lamina.core.paging import PageRequest, Slice, decode_cursor, encode_cursor
 from lamina.core.predicate import matches
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.types import Json
-from lamina.stores.records import postgres
+from lamina.stores.records import postgres, sqlite
 from lamina.stores.records.base import EVERYTHING, Kind
 from lamina.stores.records.database import Database, to_json
 from lamina.stores.records.filters import (
@@ -67,12 +69,12 @@ class SqlRepository(Generic[M]):
                         at_once = postgres.insertion(self._table, some)
                         await connection.execute(self._upsert(at_once) if replace else at_once)
                     else:
-                        insert = sqlite.insert(self._table)
+                        insert = insert_into_sqlite(self._table)
                         await connection.execute(self._upsert(insert) if replace else insert, some)
         except IntegrityError as error:
             raise self._conflict(error, items) from error
 
-    def _upsert(self, insert: postgresql.Insert | sqlite.Insert) -> sa.Insert:
+    def _upsert(self, insert: postgresql.Insert | SqliteInsert) -> sa.Insert:
         kept = {"seq", "id", "organization_id", "namespace_id", "parent_id", "created_at"}
         return insert.on_conflict_do_update(
             index_elements=["organization_id", "id"],
@@ -121,7 +123,7 @@ class SqlRepository(Generic[M]):
         async with self._writing() as connection:
             for some in _groups(sorted(ids)):
                 if not self._database.is_postgresql:
-                    wanted = sa.and_(self._within(scope), table.c.id.in_(some))
+                    wanted = sqlite.identified(table, scope, some)
                 else:  # two that patch the same rows must not meet crosswise
                     locked = postgres.identified(table, scope, some, table.c.seq, locked=True)
                     wanted = table.c.seq.in_(locked)
@@ -144,8 +146,11 @@ class SqlRepository(Generic[M]):
         removed = 0
         async with self._writing() as connection:
             for some in _groups(ids):
-                gone = sa.delete(self._table).where(self._within(scope), self._table.c.id.in_(some))
-                removed += (await connection.execute(gone)).rowcount
+                if self._database.is_postgresql:
+                    wanted = sa.and_(self._within(scope), self._table.c.id.in_(some))
+                else:
+                    wanted = sqlite.identified(self._table, scope, some)
+                removed += (await connection.execute(sa.delete(self._table).where(wanted))).rowcount
         return removed
 
     async def delete_all(self, scope: Scope, where: Filter = ALL) -> int:
@@ -343,7 +348,7 @@ class SqlRepository(Generic[M]):
         """Columns of the records with these ids."""
         if self._database.is_postgresql:
             return postgres.identified(self._table, scope, ids, *columns)
-        return sa.select(*columns).where(self._within(scope), self._table.c.id.in_(ids))
+        return sa.select(*columns).where(sqlite.identified(self._table, scope, ids))
 
     def _named(self, scope: Scope, identifier: str) -> sa.Select[Any]:
         """The body of the record with that id, or else with that name."""

@@ -66,7 +66,7 @@ _QUIET: Final = 5.0
 _SPACE: Final = 4
 """Free disk that a build of graphs needs, in sizes of the shard: the copy, its new form, and room."""
 
-_FLUSH_AFTER: Final = 2_000
+_FLUSH_AFTER: Final = 10_000
 """Points after which segments are flushed. What is younger is replayed from the log on opening,
 at about 40 µs a point."""
 
@@ -437,7 +437,9 @@ class Shard:
         """Begin to use indexes, with those that are due, once there are points enough."""
         if not self.fields.indexing and self.engine.info().points_count >= self._index_from:
             self.fields.indexing = True
-            self._make_declared({**SYSTEM_INDEXES, **self._manifest.declared})
+            # The others come, like any, with the first filter that wants them.
+            filled = {path: type for path, type in SYSTEM_INDEXES.items() if self.fields.kinds(path)}
+            self._make_declared({**filled, **self._manifest.declared})
 
     def _make_declared(self, declared: Mapping[str, IndexType]) -> None:
         for path, type in declared.items():
