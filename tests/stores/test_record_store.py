@@ -22,6 +22,7 @@ from lamina.core.paging import PageRequest
 from lamina.core.predicate import matches
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.types import Json, JsonObject
+from lamina.processing.batches import OUTCOMES
 from lamina.stores.records.base import EVERYTHING, Kind
 from lamina.stores.records.migrate import _config, migrate
 from lamina.stores.records.repository import SqlRepository
@@ -465,6 +466,25 @@ async def test_ids_are_looked_up_by_their_index_while_nothing_is_known_of_the_ta
             plan = "\n".join(str(row[-1]) for row in told)
             assert index in plan
             assert "ix_objects_scope" not in plan
+    await store.close()
+
+
+async def test_sqlite_finds_outcomes_by_their_sources(tmp_path: Path) -> None:
+    store = await SqlRecordStore.open(f"sqlite+aiosqlite:///{tmp_path}/records.sqlite")
+    outcomes = store.repository(OUTCOMES)
+    asked: list[tuple[str, Any]] = []
+
+    def seen(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(store.database.engine.sync_engine, "before_cursor_execute", seen)
+    sources: list[Json] = [new_id("obj") for _ in range(256)]
+    where = Condition("source_id", "in", sources, case_sensitive=True)
+    assert [some async for some in outcomes.iterate(HOME, where=where)] == []
+    ((statement, parameters),) = asked
+    async with store.database.engine.connect() as connection:
+        told = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        assert "ix_outcomes_source_id" in "\n".join(str(row[-1]) for row in told)
     await store.close()
 
 
