@@ -20,14 +20,17 @@ Engines = tuple[SqlRecordStore, VectorStore, BlobStore]
 
 
 @asynccontextmanager
-async def open_engines(settings: Settings) -> AsyncIterator[Engines]:
-    """The stores that the settings name: in the data folder, or servers."""
+async def open_engines(settings: Settings, *, serving: bool = True) -> AsyncIterator[Engines]:
+    """The stores that the settings name: in the data folder, or servers.
+
+    Unless they are to be served from, points in the data folder get no graphs for searches.
+    """
     async with AsyncExitStack() as stack:
         records = await _records(settings)
         stack.push_async_callback(records.close)
         blobs = await _blob_store(settings)
         stack.push_async_callback(blobs.close)
-        vectors = await _vector_store(settings)
+        vectors = await _vector_store(settings, serving=serving)
         stack.push_async_callback(vectors.close)
         yield records, vectors, blobs
 
@@ -41,7 +44,9 @@ async def open_stores(settings: Settings, *others: Settings) -> AsyncIterator[li
     async with AsyncExitStack() as stack:
         for folder in dict.fromkeys(one.data_dir.absolute() for one in (settings, *others)):
             stack.enter_context(held(folder))
-        yield [await stack.enter_async_context(open_engines(one)) for one in (settings, *others)]
+        yield [
+            await stack.enter_async_context(open_engines(one, serving=False)) for one in (settings, *others)
+        ]
 
 
 async def _records(settings: Settings) -> SqlRecordStore:
@@ -65,10 +70,11 @@ async def _blob_store(settings: Settings) -> BlobStore:
     return store
 
 
-async def _vector_store(settings: Settings) -> VectorStore:
+async def _vector_store(settings: Settings, *, serving: bool = True) -> VectorStore:
     """Points in the data folder, or on a Qdrant server. Raises when it cannot be used."""
     if settings.vectors_url is None:
-        return EdgeVectorStore(settings.data_dir / "vectors")
+        folder = settings.data_dir / "vectors"
+        return EdgeVectorStore(folder) if serving else EdgeVectorStore(folder, graph_from=None)
     if find_spec("qdrant_client") is None:
         raise MissingExtraError("LAMINA_VECTORS_URL", "qdrant")
     from lamina.stores.vectors.server import QdrantVectorStore

@@ -1,6 +1,7 @@
 """Copying an installation's stores: cut off, gone on with, and proven to be the same."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lamina.core.errors import UnavailableError
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.settings import Settings
 from lamina.core.statuses import Status
+from lamina.engines import open_engines, open_stores
 from lamina.platform.tasks import TASKS, Task, TaskType
 from lamina.processing.batches import BATCHES, Batch
 from lamina.stores.blobs.folder import FolderBlobStore
@@ -209,3 +211,16 @@ def test_half_a_migration_is_not_served(tmp_path: Path) -> None:
     progress = Progress(tmp_path / "migration.json", "points at http://127.0.0.1:1/, blobs at s3://b/p")
     progress.write()
     refuse_half_copies(Settings(data_dir=tmp_path))  # which names none of these stores
+
+
+async def test_a_copy_builds_no_graphs(tmp_path: Path) -> None:
+    """They would take the cores from it, for a store that it leaves behind."""
+    settings = Settings(data_dir=tmp_path)
+
+    def graphs() -> bool:
+        return any(thread.name == "graphs" for thread in threading.enumerate())
+
+    async with open_stores(settings):
+        assert not graphs()
+    async with open_engines(settings):
+        assert graphs()
