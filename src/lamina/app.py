@@ -21,7 +21,7 @@ from lamina.core.settings import Settings
 from lamina.documents.documents import DerivedDocuments, DocumentService
 from lamina.documents.listing import DocumentReader
 from lamina.documents.reconcile import Reconciler
-from lamina.engines import Engines, held, open_engines
+from lamina.engines import Engines, held, open_engines, open_stores
 from lamina.extractors.registry import extractor, refused, use_folder
 from lamina.inference.registry import Models, ModelSettings
 from lamina.ingest.blobs import BlobKeeper
@@ -88,16 +88,15 @@ async def open_reconciler(settings: Settings) -> AsyncIterator[tuple[Reconciler,
 
     Raises `UnavailableError` while a server runs on the folder.
     """
-    with held(settings.data_dir):
-        async with open_engines(settings) as (records, vectors, blobs):
-            scopes = [
-                Scope(one.organization_id, namespace.namespace_id)
-                async for organizations in records.repository(ORGANIZATIONS).iterate(EVERYWHERE)
-                for one in organizations
-                async for some in records.repository(NAMESPACES).iterate(Scope(one.organization_id))
-                for namespace in some
-            ]
-            yield _reconciler(records, Removal(vectors, blobs), Exclusion(Locks(records.database))), scopes
+    async with open_stores(settings) as ((records, vectors, blobs),):
+        scopes = [
+            Scope(one.organization_id, namespace.namespace_id)
+            async for organizations in records.repository(ORGANIZATIONS).iterate(EVERYWHERE)
+            for one in organizations
+            async for some in records.repository(NAMESPACES).iterate(Scope(one.organization_id))
+            for namespace in some
+        ]
+        yield _reconciler(records, Removal(vectors, blobs), Exclusion(Locks(records.database))), scopes
 
 
 def _durable(settings: Settings) -> Durable:

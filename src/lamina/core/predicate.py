@@ -27,11 +27,12 @@ microsecond), and other strings satisfy nothing.
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from lamina.core.filters import And, Condition, Filter, Not, Or
 from lamina.core.geography import place_of, shape
+from lamina.core.models import as_utc
 from lamina.core.patterns import compile_pattern, fold, stems_of, words_of
 from lamina.core.types import Json
 
@@ -96,8 +97,7 @@ def parse_instant(text: str) -> datetime | None:
     if not _INSTANT.fullmatch(text):
         return None
     try:
-        moment = datetime.fromisoformat(text.upper())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return as_utc(datetime.fromisoformat(text.upper()))
     except (ValueError, OverflowError):
         return None
 

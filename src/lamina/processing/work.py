@@ -17,8 +17,8 @@ class Work:
     internal_id: str
     batch_id: str
     collection: Collection
-    skip_unchanged: bool = False
-    failed_before: bool = True
+    skip_unchanged: bool
+    failed_before: bool
     """Whether sources may have failed in a collection of the batch that had its turn before this one."""
 
     @property

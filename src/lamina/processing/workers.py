@@ -341,7 +341,7 @@ class LocalWorker:
         finally:
             theirs.close()
         self._start = start
-        self._seen: psutil.Process | None = None
+        self._seen = psutil.Process(self.pid)
 
     @property
     def pid(self) -> int:
@@ -351,7 +351,6 @@ class LocalWorker:
     def resident(self) -> int:
         """Bytes of memory that it holds now."""
         try:
-            self._seen = self._seen or psutil.Process(self.pid)
             return int(self._seen.memory_info().rss)
         except psutil.Error:  # it is gone, which shows soon
             return 0

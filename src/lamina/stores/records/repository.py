@@ -18,7 +18,7 @@ from lamina.core.filters import ALL, Filter
 from lamina.core.models import Sort
 from lamina.core.paging import PageRequest, Slice, decode_cursor, encode_cursor
 from lamina.core.predicate import matches
-from lamina.core.scope import EVERYWHERE, Scope
+from lamina.core.scope import Scope
 from lamina.core.types import Json
 from lamina.stores.records import postgres, sqlite
 from lamina.stores.records.base import EVERYTHING, Kind
@@ -30,7 +30,7 @@ from lamina.stores.records.filters import (
     split,
     terms_of,
 )
-from lamina.stores.records.tables import resource_table
+from lamina.stores.records.tables import resource_table, within
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -122,12 +122,7 @@ class SqlRepository(Generic[M]):
                 columns[str(column.key)] = value
         async with self._writing() as connection:
             for some in _groups(sorted(ids)):
-                if not self._database.is_postgresql:
-                    wanted = sqlite.identified(table, scope, some)
-                else:  # two that patch the same rows must not meet crosswise
-                    locked = postgres.identified(table, scope, some, table.c.seq, locked=True)
-                    wanted = table.c.seq.in_(locked)
-                change = sa.update(table).where(wanted)
+                change = sa.update(table).where(self._to_change(scope, some))
                 await connection.execute(change.values({**columns, "body": self._patched(fields)}))
 
     def _patched(self, fields: Mapping[str, Json]) -> sa.ColumnElement[Any]:
@@ -145,12 +140,9 @@ class SqlRepository(Generic[M]):
         """Remove by id."""
         removed = 0
         async with self._writing() as connection:
-            for some in _groups(ids):
-                if self._database.is_postgresql:
-                    wanted = sa.and_(self._within(scope), self._table.c.id.in_(some))
-                else:
-                    wanted = sqlite.identified(self._table, scope, some)
-                removed += (await connection.execute(sa.delete(self._table).where(wanted))).rowcount
+            for some in _groups(sorted(ids)):
+                gone = sa.delete(self._table).where(self._to_change(scope, some))
+                removed += (await connection.execute(gone)).rowcount
         return removed
 
     async def delete_all(self, scope: Scope, where: Filter = ALL) -> int:
@@ -350,6 +342,13 @@ class SqlRepository(Generic[M]):
             return postgres.identified(self._table, scope, ids, *columns)
         return sa.select(*columns).where(sqlite.identified(self._table, scope, ids))
 
+    def _to_change(self, scope: Scope, ids: Sequence[str]) -> sa.ColumnElement[bool]:
+        """The condition for the records with these ids; in order, so that writers never meet crosswise."""
+        if not self._database.is_postgresql:
+            return sqlite.identified(self._table, scope, ids)
+        seq = self._table.c.seq
+        return seq.in_(postgres.identified(self._table, scope, ids, seq, locked=True))
+
     def _named(self, scope: Scope, identifier: str) -> sa.Select[Any]:
         """The body of the record with that id, or else with that name."""
         table = self._table
@@ -383,16 +382,7 @@ class SqlRepository(Generic[M]):
         return row
 
     def _within(self, scope: Scope) -> sa.ColumnElement[bool]:
-        """The tenant's condition, in every statement."""
-        if scope == EVERYWHERE:
-            return sa.true()
-        table = self._table
-        conditions = [table.c.organization_id == scope.organization_id]
-        if scope.namespace_id is not None:
-            conditions.append(table.c.namespace_id == scope.namespace_id)
-        if scope.parent_id is not None:
-            conditions.append(table.c.parent_id == scope.parent_id)
-        return sa.and_(*conditions)
+        return within(self._table, scope)
 
     def _field(self, path: str) -> "sa.ColumnElement[Any] | None":
         """The column that holds a field, or None where only the body does."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-import orjson
 import sqlalchemy as sa
 
 from lamina.core.scope import EVERYWHERE, Scope
+from lamina.stores.records.database import to_json
+from lamina.stores.records.tables import within
 
 
 def identified(table: sa.Table, scope: Scope, ids: Sequence[str]) -> sa.ColumnElement[bool]:
@@ -16,13 +17,7 @@ def identified(table: sa.Table, scope: Scope, ids: Sequence[str]) -> sa.ColumnEl
     """
     if scope == EVERYWHERE:
         return table.c.id.in_(ids)
-    wanted = sa.func.json_each(orjson.dumps(list(ids)).decode()).table_valued("value").alias("wanted")
+    wanted = sa.func.json_each(to_json(list(ids))).table_valued("value").alias("wanted")
     one = table.alias("one")
-    found = sa.select(one.c.seq).where(
-        one.c.id == wanted.c.value, one.c.organization_id == scope.organization_id
-    )
-    if scope.namespace_id is not None:
-        found = found.where(one.c.namespace_id == scope.namespace_id)
-    if scope.parent_id is not None:
-        found = found.where(one.c.parent_id == scope.parent_id)
+    found = sa.select(one.c.seq).where(within(one, scope), one.c.id == wanted.c.value)
     return table.c.seq.in_(sa.select(found.scalar_subquery()).select_from(wanted))

@@ -10,6 +10,8 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from lamina.core.scope import EVERYWHERE, Scope
+
 metadata = sa.MetaData()
 
 FIXED_COLUMNS = ("id", "name", "status", "created_at", "updated_at")
@@ -45,3 +47,15 @@ def resource_columns(
         sa.Index(f"ix_{name}_scope", *within, "seq"),
         *(sa.Index(f"ix_{name}_{column}", column) for column in columns),
     ]
+
+
+def within(table: sa.FromClause, scope: Scope) -> sa.ColumnElement[bool]:
+    """The tenant's condition, in every statement."""
+    if scope == EVERYWHERE:
+        return sa.true()
+    conditions = [table.c.organization_id == scope.organization_id]
+    if scope.namespace_id is not None:
+        conditions.append(table.c.namespace_id == scope.namespace_id)
+    if scope.parent_id is not None:
+        conditions.append(table.c.parent_id == scope.parent_id)
+    return sa.and_(*conditions)
