@@ -30,6 +30,7 @@ from bench.servers import migrate, servers, urls
 from bench.wire import Wire
 from lamina.core.settings import Settings
 from lamina.engines import open_stores
+from lamina.garbage import spare_collections
 from lamina.transfer.copying import Progress, Stores, copy
 from lamina.transfer.preconditions import MIGRATION, namespaces_of
 from tests.s3 import variables
@@ -105,6 +106,7 @@ async def _parts(data_dir: Path, shared: Shared, file: Path, least: int) -> dict
     target = Settings(data_dir=data_dir, **{f"{name}_url": url for name, url in urls(shared).items()})
     spent: Counter[str] = Counter()
     last, part = time.perf_counter(), "blobs"
+    spare_collections()  # as the command does
 
     def said(now: str, more: int) -> None:
         nonlocal last, part

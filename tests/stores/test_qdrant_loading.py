@@ -16,7 +16,7 @@ from lamina.stores.vectors.base import CollectionRef, Point, VectorSpec
 from lamina.stores.vectors.edge import EdgeVectorStore
 from lamina.stores.vectors.server import QdrantVectorStore
 from lamina.stores.vectors.server_client import ServerOptions
-from lamina.stores.vectors.server_loading import PUT_OFF
+from lamina.stores.vectors.server_loading import put_off, segments_for
 from lamina.stores.vectors.server_registry import Optimizing
 from lamina.transfer.copying import DifferenceError, Progress, Stores, copy
 from tests.qdrant import QdrantServer
@@ -24,6 +24,7 @@ from tests.stores.test_qdrant_store import several
 from tests.stores.vector_points import AT, ELSEWHERE, SIZE, document, filled
 
 COUNT = 1_300
+PUT_OFF = put_off(segments_for(COUNT + 1))
 USUAL = Optimizing(indexing_threshold=10_000, default_segment_number=0)
 """What a Qdrant server keeps to by itself."""
 
@@ -150,7 +151,7 @@ async def test_a_namespace_that_was_half_made_for_a_load_is_as_any_other(
     async with several(qdrant, "half-made", 2) as (dying, other):
         monkeypatch.setattr(dying._spaces, "_point_alias", die)
         with pytest.raises(UnavailableError):
-            async with dying.loading(AT.namespace_id):
+            async with dying.loading(AT.namespace_id, COUNT + 1):
                 await dying.create(AT, [VectorSpec("dense", SIZE)])
         await filled(other, range(3))
         assert await optimizing(other) == USUAL
@@ -158,7 +159,7 @@ async def test_a_namespace_that_was_half_made_for_a_load_is_as_any_other(
 
 async def test_a_vector_that_is_added_in_a_load_changes_nothing_of_it(qdrant: QdrantServer) -> None:
     async with several(qdrant, "added", 1) as (store,):
-        async with store.loading(AT.namespace_id):
+        async with store.loading(AT.namespace_id, COUNT + 1):
             await filled(store, range(3))
             await store.create(AT, [VectorSpec("later", 2)])
             assert await optimizing(store) == PUT_OFF
@@ -170,7 +171,11 @@ async def test_a_vector_that_is_added_in_a_load_changes_nothing_of_it(qdrant: Qd
 async def test_a_namespace_in_use_keeps_its_optimizers(qdrant: QdrantServer) -> None:
     async with several(qdrant, "in-use", 1) as (store,):
         await filled(store, range(3))
-        async with store.loading(AT.namespace_id):
+        async with store.loading(AT.namespace_id, COUNT + 1):
             assert await optimizing(store) == USUAL
             await store.upsert(AT, [document(5)])
         assert await optimizing(store) == USUAL
+
+
+def test_a_load_has_more_segments_the_more_points_it_has() -> None:
+    assert [segments_for(points) for points in (0, 1, 1_000, 30_000, 100_000, 10**9)] == [1, 1, 6, 34, 63, 64]

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ from lamina.stores.vectors.base import (
 from lamina.stores.vectors.exact_floats import lost_floats, restore_floats, survives
 from lamina.stores.vectors.server import QdrantVectorStore
 from lamina.stores.vectors.server_client import ServerOptions
+from lamina.stores.vectors.server_terms import (
+    INSTANTS,
+    LAYOUT,
+    NUMBERS,
+    PRESENT,
+    TOKENS,
+    path_and_part,
+    terms_key,
+    terms_of,
+)
 from tests.qdrant import QdrantServer
 from tests.server import free_port
 from tests.stores.conftest import emptied
@@ -333,6 +344,76 @@ async def test_a_qdrant_collection_with_other_vectors_is_refused(qdrant: QdrantS
         with pytest.raises(UnavailableError, match=r"of size 7 .*where size 4 and cosine are expected"):
             await store.verify()
         await client.close()
+
+
+async def test_points_that_say_their_terms_in_another_layout_are_refused(qdrant: QdrantServer) -> None:
+    async with several(qdrant, "old-layout", 1) as (store,):
+        await filled(store, range(2))
+        [space] = await store._registry.spaces()
+        await store._registry.put(replace(space, layout=LAYOUT - 1))
+        with pytest.raises(UnavailableError, match=r"layout 1, .* reads layout 2.*lamina restore"):
+            await store.verify()
+
+
+def test_points_say_what_their_fields_hold() -> None:
+    told = terms_of(
+        {
+            "name": "Ada",
+            "plain": "ada",
+            "born": "1815-12-10T00:00:00+01:00",
+            "tags": ["x", "Y", 3, None, "x"],
+            "one": ["x"],
+            "place": {"city": "Rome", "people": [{"age": 3}, {"age": 4}]},
+            "open": True,
+            "size": 1.0,
+            "prose": "A" * 300,
+            'odd "%"': 1,
+            "nothing": None,
+        }
+    )
+    tokens = told[TOKENS]
+    assert isinstance(tokens, dict)
+    prose = tokens.pop("prose")
+    assert isinstance(prose, list)
+    assert [str(one)[0] for one in prose] == ["S", "F"]
+    assert told == {
+        TOKENS: {
+            "name": ["sAda", "fada"],
+            "plain": "sada",
+            "born": ["s1815-12-10T00:00:00+01:00", "t1815-12-09T23:00:00.000000Z"],
+            "tags": ["sx", "sY", "fy", "n3"],
+            "one": "sx",
+            "place.city": ["sRome", "frome"],
+            "place.people.age": ["n3", "n4"],
+            "open": "b1",
+            "size": "n1",
+            "odd %22%25%22": "n1",
+        },
+        NUMBERS: {"tags": 3, "place.people.age": [3, 4], "size": 1.0, "odd %22%25%22": 1},
+        INSTANTS: {"born": "1815-12-09T23:00:00.000000Z"},
+        PRESENT: [
+            "sname",
+            "splain",
+            "tborn",
+            "ltags",
+            "lone",
+            "oplace",
+            "splace.city",
+            "lplace.people",
+            "oplace.people.age",
+            "bopen",
+            "nsize",
+            "sprose",
+            'nodd "%"',
+        ],
+    }
+
+
+def test_keys_of_terms_are_read_back() -> None:
+    for path in ("a.b", 'odd "%" \\ \n', "ü"):
+        for part in (TOKENS, NUMBERS, INSTANTS):
+            assert path_and_part(terms_key(path, part)) == (path, part)
+    assert path_and_part(PRESENT) is None
 
 
 async def test_tls_is_spoken_where_the_url_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,8 @@ async def copy(
     if source.vectors and target.vectors:
         for namespace in namespaces:
             places = [CollectionRef(namespace, one) for one in await source.vectors.collections(namespace)]
-            async with target.vectors.loading(namespace):
+            there = sum([await source.vectors.count(at) for at in places])
+            async with target.vectors.loading(namespace, there):
                 for at in places:  # before any points: a further vector may have the engine copy them
                     await _made(source.vectors, target.vectors, at, progress)
                 for at in places:

@@ -153,8 +153,8 @@ class VectorStore(Protocol):
     async def collections(self, namespace_id: str) -> list[str]:
         """Ids of the collections that a namespace holds, sorted."""
 
-    def loading(self, namespace_id: str) -> AbstractAsyncContextManager[None]:
-        """Entered to write many points at once: the engine may put off what makes searching them quick.
+    def loading(self, namespace_id: str, points: int) -> AbstractAsyncContextManager[None]:
+        """Entered to write some number of points: the engine may put off what makes searching them quick.
 
         It is done at the end, also after a failure, and after a crash once the store is opened again.
         """

@@ -106,7 +106,7 @@ class EdgeVectorStore:
         )
 
     @asynccontextmanager
-    async def loading(self, namespace_id: str) -> AsyncIterator[None]:
+    async def loading(self, namespace_id: str, points: int) -> AsyncIterator[None]:
         """Changes nothing: graphs are built once the writing pauses anyway."""
         yield
 

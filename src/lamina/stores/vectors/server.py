@@ -151,9 +151,9 @@ class QdrantVectorStore:
         records = await self._registry.collections(namespace_id)
         return sorted(record.collection_id for record in records if not record.dropping)
 
-    def loading(self, namespace_id: str) -> AbstractAsyncContextManager[None]:
+    def loading(self, namespace_id: str, points: int) -> AbstractAsyncContextManager[None]:
         """Keep Qdrant from indexing a namespace that is made in it, until its end (`server_loading`)."""
-        return self._spaces.loading(namespace_id)
+        return self._spaces.loading(namespace_id, points)
 
     async def info(self, at: CollectionRef) -> CollectionInfo:
         """Size, vectors and payload indexes of a collection."""

@@ -32,11 +32,11 @@ from lamina.stores.vectors.edge_points import (
 )
 from lamina.stores.vectors.exact_floats import lost_floats, restore_floats
 from lamina.stores.vectors.server_requests import Found, encoded
-from lamina.stores.vectors.server_terms import PRESENT, TERMS, terms_of
+from lamina.stores.vectors.server_terms import INSTANTS, NUMBERS, PRESENT, TOKENS, terms_of
 
 FLOATS: Final = "__floats"
 
-READ: Final = models.PayloadSelectorExclude(exclude=[TERMS, PRESENT])
+READ: Final = models.PayloadSelectorExclude(exclude=[TOKENS, NUMBERS, INSTANTS, PRESENT])
 """The payload without what only filters need."""
 
 _LETTERS: Final[Mapping[Distance, str]] = {"cosine": "c", "dot": "d", "euclidean": "e"}

@@ -16,6 +16,7 @@ from qdrant_client import models
 from lamina.stores.vectors import server_requests
 from lamina.stores.vectors.base import CollectionRef, IndexType, VectorSpec
 from lamina.stores.vectors.server_client import STRICT, MissingError, RefusedError, Server
+from lamina.stores.vectors.server_terms import LAYOUT
 
 R = TypeVar("R", "CollectionRecord", "SpaceRecord")
 
@@ -58,12 +59,17 @@ class Optimizing:
 
 @dataclass(frozen=True, slots=True)
 class SpaceRecord:
-    """A namespace's Qdrant collection. `loading` is what its optimizers go back to after a load under way."""
+    """A namespace's Qdrant collection.
+
+    `loading` is what its optimizers go back to after a load under way, `layout` how its points tell
+    their terms.
+    """
 
     namespace_id: str
     generation: int = 1
     copying: Copying | None = None
     loading: Optimizing | None = None
+    layout: int = LAYOUT
     stamp: str | None = None
 
 
@@ -235,6 +241,7 @@ def _space(stored: dict[str, Any]) -> SpaceRecord:
         generation=stored["generation"],
         copying=None if copying is None else Copying(_vectors(copying["vectors"]), copying["after"]),
         loading=None if loading is None else Optimizing(**loading),
+        layout=stored.get("layout", 1),
         stamp=stored["stamp"],
     )
 

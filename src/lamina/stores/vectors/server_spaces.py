@@ -31,10 +31,18 @@ from lamina.stores.vectors.server_client import (
     UnknownRequestError,
 )
 from lamina.stores.vectors.server_filters import Wanted
-from lamina.stores.vectors.server_loading import PUT_OFF, SEGMENTS, Loads, optimize
+from lamina.stores.vectors.server_loading import Loads, optimize, put_off
 from lamina.stores.vectors.server_points import chunks, server_name, spec_of
 from lamina.stores.vectors.server_registry import Copying, Registry, SpaceRecord
-from lamina.stores.vectors.server_terms import INSTANTS, NUMBERS, PRESENT, TOKENS, path_and_part, terms_key
+from lamina.stores.vectors.server_terms import (
+    INSTANTS,
+    LAYOUT,
+    NUMBERS,
+    PRESENT,
+    TOKENS,
+    path_and_part,
+    terms_key,
+)
 
 _DISTANCES: Final[Mapping[Distance, models.Distance]] = {
     "cosine": models.Distance.COSINE,
@@ -113,9 +121,9 @@ class Spaces:
         """The name to write to."""
         return self._generation(space.namespace_id, space.generation)
 
-    def loading(self, namespace_id: str) -> AbstractAsyncContextManager[None]:
-        """Entered to write many points to a namespace that is not there yet, or was left half loaded."""
-        return self._loads.loading(namespace_id)
+    def loading(self, namespace_id: str, points: int) -> AbstractAsyncContextManager[None]:
+        """Entered to write so many points to a namespace that is not there yet, or was left half loaded."""
+        return self._loads.loading(namespace_id, points)
 
     # Vectors
 
@@ -126,8 +134,9 @@ class Spaces:
             if space is None:
                 first = self._generation(namespace_id, 1)
                 usual = await self._registry.optimizing()
-                loading = usual if self._loads.has(namespace_id) else None
-                if not await self._make(first, vectors, loading=loading is not None):
+                segments = self._loads.segments(namespace_id)
+                loading = None if segments is None else usual
+                if not await self._make(first, vectors, segments):
                     # Who made it may have died before saying that it was for a load.
                     await optimize(self._server, first, usual)
                     loading = None
@@ -183,6 +192,12 @@ class Spaces:
                     f"The Qdrant collection '{name}' is gone, which held the points of the namespace "
                     f"'{space.namespace_id}': restore it from a snapshot, or point LAMINA_VECTORS_URL to "
                     "the server that has it."
+                )
+            if space.layout != LAYOUT:
+                raise UnavailableError(
+                    f"The points of the Qdrant collection '{name}' were written by another version: "
+                    f"they say what filters compare in layout {space.layout}, and this version reads layout "
+                    f"{LAYOUT}. Run `lamina backup` with that version, and `lamina restore` with this one."
                 )
             self._check_vectors(name, await self._vectors_there(name))
             for older in range(1, space.generation):
@@ -242,8 +257,8 @@ class Spaces:
     def _generation(self, namespace_id: str, generation: int) -> str:
         return f"{self.alias(namespace_id)}.g{generation}"
 
-    async def _make(self, name: str, vectors: Iterable[VectorSpec], *, loading: bool) -> bool:
-        """Make a Qdrant collection, in many segments for a load; False where there is one of the name."""
+    async def _make(self, name: str, vectors: Iterable[VectorSpec], segments: int | None) -> bool:
+        """Make a Qdrant collection, in so many segments; False where there is one of the name."""
         options = self._server.options
         specs = {server_name(spec): spec for spec in vectors}
         dense = {key: self._dense(spec) for key, spec in specs.items() if spec.kind != "sparse"}
@@ -258,9 +273,9 @@ class Spaces:
                 shard_number=options.shard_number,
                 replication_factor=options.replication_factor,
                 quantization_config=_CODES[options.quantization],
-                optimizers_config=models.OptimizersConfigDiff(default_segment_number=SEGMENTS)
-                if loading
-                else None,
+                optimizers_config=None
+                if segments is None
+                else models.OptimizersConfigDiff(default_segment_number=segments),
                 # A graph for each collection, none for all: every search is in one collection.
                 hnsw_config=models.HnswConfigDiff(
                     m=0, payload_m=options.hnsw_m, ef_construct=options.hnsw_ef_construct
@@ -360,10 +375,11 @@ class Spaces:
             return
         old, new = self.name(space), self._generation(namespace_id, space.generation + 1)
         had = [spec for spec in map(spec_of, await self._vectors_there(old)) if spec is not None]
-        await self._make(new, [*had, *space.copying.vectors], loading=space.loading is not None)
-        if space.loading is not None:
-            await optimize(self._server, new, PUT_OFF)
         told = await self._server.ask(self._server.client.get_collection, old)
+        loaded = None if space.loading is None else told.config.optimizer_config.default_segment_number
+        await self._make(new, [*had, *space.copying.vectors], loaded)
+        if loaded is not None:
+            await optimize(self._server, new, put_off(loaded))
         await self._index_all(new, told.payload_schema)
         copied = await self._copy_points(space, old, new)
         if copied is None:
