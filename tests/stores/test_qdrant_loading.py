@@ -178,4 +178,4 @@ async def test_a_namespace_in_use_keeps_its_optimizers(qdrant: QdrantServer) -> 
 
 
 def test_a_load_has_more_segments_the_more_points_it_has() -> None:
-    assert [segments_for(points) for points in (0, 1, 1_000, 30_000, 100_000, 10**9)] == [1, 1, 6, 34, 63, 64]
+    assert [segments_for(points) for points in (0, 1, 1_000, 30_000, 100_000, 10**9)] == [1, 1, 3, 21, 39, 64]

@@ -171,8 +171,10 @@ async def _made(source: VectorStore, target: VectorStore, at: CollectionRef, pro
         return
     info = await source.info(at)
     await target.create(at, info.vectors)
+    there = (await target.info(at)).indexes
     for name, type in info.indexes.items():
-        await target.index(at, name, type)
+        if there.get(name) != type:
+            await target.index(at, name, type)
 
 
 async def _points(

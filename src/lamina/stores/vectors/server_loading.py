@@ -4,7 +4,7 @@ While points arrive, Qdrant's optimizers would build again and again what the ne
 out of date. And a segment that takes points pays for each by the length of its lists of words, which
 many of them keep short: 30,000 points of 20 words cost Qdrant 420 µs each with optimizers, 380
 without them in two segments, and 230 in sixteen; 100,000 points 304 µs in sixteen segments, 241 in 32,
-221 in 64, and 240 in 96.
+231 in 48, and 240 in 96.
 
 The record of the namespace says that it is being loaded, and what its optimizers go back to, before
 they stop. So whoever loads sets them back at the end, and where its process dies, any that opens
@@ -113,10 +113,10 @@ class Loads:
 def segments_for(points: int) -> int:
     """The segments in which that many points are loaded soonest.
 
-    Each point is looked for in every segment, and its words' lists grow with the points of one: the sum
-    of both is least where the segments grow with the root of the points.
+    Each segment costs its making, some 30 ms with its indexes, and a point's words' lists grow with the
+    points of one: the sum of both is least where the segments grow with the root of the points.
     """
-    return min(max(1, math.isqrt(points) // 5), _MOST_SEGMENTS)
+    return min(max(1, math.isqrt(points) // 8), _MOST_SEGMENTS)
 
 
 def put_off(segments: int) -> Optimizing:
