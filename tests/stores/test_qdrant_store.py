@@ -33,6 +33,7 @@ from lamina.stores.vectors.server_terms import (
     INSTANTS,
     LAYOUT,
     NUMBERS,
+    PRESENCE,
     PRESENT,
     TOKENS,
     path_and_part,
@@ -413,7 +414,26 @@ def test_keys_of_terms_are_read_back() -> None:
     for path in ("a.b", 'odd "%" \\ \n', "ü"):
         for part in (TOKENS, NUMBERS, INSTANTS):
             assert path_and_part(terms_key(path, part)) == (path, part)
-    assert path_and_part(PRESENT) is None
+    assert path_and_part(terms_key(*PRESENCE)) == PRESENCE
+    assert path_and_part("collection_id") is None
+
+
+async def test_only_ids_are_indexed_until_a_filter_wants_more(qdrant: QdrantServer) -> None:
+    """Qdrant makes a graph for each frequent value of what is indexed."""
+
+    async def indexed() -> set[str]:
+        told = await store._server.client.get_collection(store._spaces.alias(AT.namespace_id))
+        return set(told.payload_schema)
+
+    async with several(qdrant, "indexed", 1, index_from=10) as (store,):
+        await filled(store, range(20))
+        first = await indexed()
+        assert "collection_id" in first
+        assert {key.split(".")[0] for key in first - {"collection_id"}} == {TOKENS}
+        assert await store.count(AT, Condition("document_id", "exists", True)) == 20
+        assert await indexed() == first | {PRESENT}
+        assert await store.count(AT, Condition("_internal.created_at", "gt", "2020-01-01")) == 0
+        assert await indexed() == first | {PRESENT, terms_key("_internal.created_at", INSTANTS)}
 
 
 async def test_tls_is_spoken_where_the_url_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

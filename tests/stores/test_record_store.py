@@ -434,7 +434,7 @@ async def test_the_status_of_records_is_shown_without_a_write_to_an_index(empty_
 
 
 async def no_other_transaction(store: SqlRecordStore) -> None:
-    """Wait until none that began before now is open: those of other databases, too, have old versions kept."""
+    """Wait until none that began before now is open: also those of other databases keep old versions."""
     async with store.database.writing() as connection:
         now = (await connection.execute(sa.text("SELECT pg_current_xact_id()::text::bigint"))).scalar_one()
     async with asyncio.timeout(60):

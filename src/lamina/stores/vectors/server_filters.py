@@ -19,6 +19,7 @@ from lamina.stores.vectors.server_terms import (
     CLASSES,
     INSTANTS,
     NUMBERS,
+    PRESENCE,
     PRESENT,
     SAFE_INTEGERS,
     TOKENS,
@@ -139,23 +140,23 @@ class _Compiler:
         elif where.operator == "contains":
             equal = has_token(path, self._equal([where.value], path, where.case_sensitive))
             if isinstance(where.value, str):
-                equal = models.Filter(should=[equal, present(path, WITH_STRINGS)])
+                equal = models.Filter(should=[equal, self._present(path, WITH_STRINGS)])
             yield equal
         elif where.operator in _ON_STRINGS:
-            yield present(path, WITH_STRINGS)
+            yield self._present(path, WITH_STRINGS)
 
     def condition(self, condition: Condition) -> models.Condition | None:
         if condition.field in self._constants:
             return ALWAYS if matches(condition, self._constants) else NEVER
         if condition.operator in ("exists", "is_null"):
-            native: models.Condition | None = present(condition.field)
+            native: models.Condition | None = self._present(condition.field)
         elif not accepts_missing(condition):
             native = self._values(condition)
         else:
             values = self._values(condition)
             if values is None:
                 return None
-            missing = models.Filter(must_not=[present(condition.field)])
+            missing = models.Filter(must_not=[self._present(condition.field)])
             native = models.Filter(should=[missing, values])
         if native is None:
             return None
@@ -175,6 +176,10 @@ class _Compiler:
                 return None
             case _:
                 return self._passing(condition)
+
+    def _present(self, path: str, classes: str = CLASSES) -> models.FieldCondition:
+        self.wanted.add(PRESENCE)
+        return present(path, classes)
 
     def _equal(self, values: Sequence[Json], path: str, case: bool) -> list[str]:
         self.wanted.add((path, TOKENS))

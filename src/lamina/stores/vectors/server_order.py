@@ -18,7 +18,7 @@ from lamina.stores.vectors.base import OrderBy, PointPage
 from lamina.stores.vectors.server_client import RefusedError
 from lamina.stores.vectors.server_filters import both, has_token, present
 from lamina.stores.vectors.server_reading import Reading, WithVectors
-from lamina.stores.vectors.server_terms import INSTANTS, LONE, NUMBERS, equal_tokens, terms_key
+from lamina.stores.vectors.server_terms import INSTANTS, LONE, NUMBERS, PRESENCE, equal_tokens, terms_key
 from lamina.stores.vectors.sorting import EPOCH, Place, Value, decoded, encoded, follows, rank, scalar_at
 
 _ASCENDING: Final = (0, 1, 2)
@@ -31,6 +31,7 @@ async def ordered_page(
 ) -> PointPage:
     """A page in order of a field, from after the place where the last page ended."""
     start = None if after is None else decoded(after)
+    await reading.spaces.usable(reading.at.namespace_id, {PRESENCE})
     read = _Ordered(reading, await reading.resolve(where), order)
     places = await read.places(start, limit + 1)
     points = await reading.fetch([place.id for place in places[:limit]], with_vectors)

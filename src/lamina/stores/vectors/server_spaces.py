@@ -54,6 +54,8 @@ _PART_TYPES: Final = {
     TOKENS: models.PayloadSchemaType.KEYWORD,
     NUMBERS: models.PayloadSchemaType.FLOAT,
     INSTANTS: models.PayloadSchemaType.DATETIME,
+    # Servers from 1.17 on then make no graph for each thing that is present.
+    PRESENT: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False),
 }
 
 # Dates are compared and put in order. Tests of equality, which are rare of them, make that index themselves.
@@ -446,10 +448,14 @@ class Spaces:
             await self._server.ask(self._server.client.delete_collection, name)
 
     def _system_indexes(self) -> list[str]:
-        wanted: Wanted = set()
-        for path, type in SYSTEM_INDEXES.items():
-            wanted |= self._serving(path, type)
-        return ["collection_id", PRESENT, *(terms_key(*one) for one in sorted(wanted))]
+        """The keys that are indexed from the start: of ids. The others wait for a filter that wants them.
+
+        Qdrant makes a graph for every value, or range, of an indexed field that some 7,000 points share.
+        With what is present, and times, indexed from the start, the graphs of 30,000 points took it 60
+        seconds for 7, and a search of them 2.4 ms for 1.5.
+        """
+        ids = [path for path, type in SYSTEM_INDEXES.items() if type == "keyword"]
+        return ["collection_id", *(terms_key(path, TOKENS) for path in sorted(ids))]
 
     def _serving(self, path: str, type: IndexType) -> Wanted:
         if type == "geo":

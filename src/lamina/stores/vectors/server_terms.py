@@ -38,6 +38,9 @@ NUMBERS: Final = "__numbers"
 INSTANTS: Final = "__instants"
 PRESENT: Final = "__present"
 
+PRESENCE: Final = ("", PRESENT)
+"""The path and part that stand for the key of what is present: that of all paths."""
+
 LAYOUT: Final = 2
 """The number of the layout above. The first one had the terms of a path together, in lists."""
 
@@ -113,12 +116,14 @@ def _tokens_of_string(text: str) -> tuple[list[Json], str | None]:
 
 
 def terms_key(path: str, part: str) -> str:
-    """The engine's key of a path's tokens, numbers or instants."""
-    return f'{part}."{_escaped(path)}"'
+    """The engine's key of a path's tokens, numbers or instants, or of what all paths have in common."""
+    return PRESENT if part == PRESENT else f'{part}."{_escaped(path)}"'
 
 
 def path_and_part(key: str) -> tuple[str, str] | None:
     """The path and the part that such a key stands for; None for another key."""
+    if key == PRESENT:
+        return PRESENCE
     match = _KEY.fullmatch(key)
     if match is None:
         return None
