@@ -38,6 +38,7 @@ from lamina.stores.vectors.server_terms import (
     INSTANTS,
     LAYOUT,
     NUMBERS,
+    PRESENCE,
     PRESENT,
     TOKENS,
     path_and_part,
@@ -54,7 +55,7 @@ _PART_TYPES: Final = {
     TOKENS: models.PayloadSchemaType.KEYWORD,
     NUMBERS: models.PayloadSchemaType.FLOAT,
     INSTANTS: models.PayloadSchemaType.DATETIME,
-    # Servers from 1.17 on then make no graph for each thing that is present.
+    # Servers that know `enable_hnsw`, as 1.16 does not, then make no graph for each thing that is present.
     PRESENT: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False),
 }
 
@@ -71,7 +72,7 @@ _PARTS: Final[Mapping[IndexType, Sequence[str]]] = {
 }
 
 _MOST_INDEXES: Final = 100
-"""Payload indexes of a namespace beyond which filters get none by themselves."""
+"""Payload indexes of a namespace beyond which filters get none by themselves, but that of what is present."""
 
 _SHORT_BUILD: Final = 50_000
 """Points up to which making an index is waited for: about half a second."""
@@ -200,7 +201,8 @@ class Spaces:
                 raise UnavailableError(
                     f"The points of the Qdrant collection '{name}' were written by another version: "
                     f"they say what filters compare in layout {space.layout}, and this version reads layout "
-                    f"{LAYOUT}. Run `lamina backup` with that version, and `lamina restore` with this one."
+                    f"{LAYOUT}. Run `lamina backup` with that version, and with this one `lamina restore` "
+                    "into empty stores."
                 )
             self._check_vectors(name, await self._vectors_there(name))
             for older in range(1, space.generation):
@@ -243,8 +245,9 @@ class Spaces:
         if not wanted:
             return set()
         known = await self._known_indexes(namespace_id)
-        missing = sorted(wanted - known.made)
-        if missing and known.points >= self._index_from and len(known.made) < _MOST_INDEXES:
+        room = len(known.made) < _MOST_INDEXES
+        missing = sorted(one for one in wanted - known.made if room or one == PRESENCE)
+        if missing and known.points >= self._index_from:
             short = known.points < _SHORT_BUILD
             await self._index_all(self.alias(namespace_id), [terms_key(*one) for one in missing], wait=short)
             if short:
