@@ -84,11 +84,16 @@ def zip_bomb(size: int = 512 * MIB) -> bytes:
 
 
 def stream_bomb(size: int = 4096 * MIB) -> bytes:
-    """A PDF of a few kilobytes with a page whose content unpacks, in two steps, to gigabytes of blanks."""
+    """A PDF of a few kilobytes with a page whose content unpacks, in two steps, to gigabytes of blanks.
+
+    The page has it four times, so that it is unpacking for longer than between two looks at the memory.
+    """
     inner, outer = zlib.compressobj(9), zlib.compressobj(9)
     packed = b"".join(outer.compress(inner.compress(b" " * MIB)) for _ in range(size // MIB))
     packed += outer.compress(inner.flush()) + outer.flush()
-    return _page(object_stream(packed, "/Filter [/FlateDecode /FlateDecode]"))
+    return _page(
+        object_stream(packed, "/Filter [/FlateDecode /FlateDecode]"), contents="[" + "4 0 R " * 4 + "]"
+    )
 
 
 def nested_forms_bomb(levels: int = 10, times: int = 10) -> bytes:
@@ -104,8 +109,10 @@ def nested_forms_bomb(levels: int = 10, times: int = 10) -> bytes:
     return _page(object_stream(b"/X Do"), forms, "/XObject << /X 5 0 R >>")
 
 
-def _page(content: bytes, more: list[bytes] | None = None, resources: str = "") -> bytes:
+def _page(
+    content: bytes, more: list[bytes] | None = None, resources: str = "", contents: str = "4 0 R"
+) -> bytes:
     page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] "
-    page += f"/Resources << {resources} >> /Contents 4 0 R >>"
+    page += f"/Resources << {resources} >> /Contents {contents} >>"
     catalogue = [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>"]
     return pdf_file([*catalogue, page.encode(), content, *(more or [])])
