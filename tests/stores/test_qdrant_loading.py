@@ -56,9 +56,7 @@ class Watched(QdrantVectorStore):
 
 async def optimizing(store: QdrantVectorStore) -> Optimizing:
     """What the optimizers of the namespace keep to."""
-    told = await store._server.client.get_collection(store._spaces.alias(AT.namespace_id))
-    config = told.config.optimizer_config
-    return Optimizing(config.indexing_threshold or 0, config.default_segment_number)
+    return Optimizing.told(await store._server.client.get_collection(store._spaces.alias(AT.namespace_id)))
 
 
 async def move(store: Watched, folder: Path) -> None:

@@ -19,8 +19,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
-from qdrant_client import models
-
 from lamina.core.errors import UnavailableError
 from lamina.stores.vectors.server_client import MissingError, Server
 from lamina.stores.vectors.server_registry import Optimizing, Registry, SpaceRecord
@@ -46,17 +44,17 @@ class Loads:
         self._settled = settled
         self._name = name
         self._takeover = takeover
-        self._open: dict[str, int] = {}
+        self._open: dict[str, Optimizing] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
 
-    def segments(self, namespace_id: str) -> int | None:
-        """The segments for a namespace that this process is loading; None for another one."""
+    def keeping(self, namespace_id: str) -> Optimizing | None:
+        """What the optimizers of a namespace that this process is loading keep to; None for another one."""
         return self._open.get(namespace_id)
 
     @asynccontextmanager
     async def loading(self, namespace_id: str, points: int) -> AsyncIterator[None]:
         """Put the optimizers' work off until the end, when there will be so many points."""
-        self._open[namespace_id] = segments_for(points)
+        self._open[namespace_id] = put_off(segments_for(points))
         try:
             await self.begin(namespace_id)
             yield
@@ -66,13 +64,13 @@ class Loads:
 
     async def begin(self, namespace_id: str) -> None:
         """Stop the optimizers of a namespace whose record says that it is being loaded, if it is here."""
-        while (segments := self.segments(namespace_id)) is not None:
+        while (how := self.keeping(namespace_id)) is not None:
             space = await self._settled(namespace_id, _PATIENCE)
             if space is None or space.loading is None:
                 return
             # A new stamp tells those that watch it that the load goes on.
             if await self._registry.put(space) is not None:
-                await optimize(self._server, self._name(space), put_off(segments))
+                await optimize(self._server, self._name(space), how)
                 return
 
     def watch(self, namespace_id: str) -> None:
@@ -126,7 +124,4 @@ def put_off(segments: int) -> Optimizing:
 
 async def optimize(server: Server, name: str, how: Optimizing) -> None:
     """Set what the optimizers of a Qdrant collection keep to."""
-    config = models.OptimizersConfigDiff(
-        indexing_threshold=how.indexing_threshold, default_segment_number=how.default_segment_number
-    )
-    await server.ask(server.client.update_collection, name, optimizers_config=config)
+    await server.ask(server.client.update_collection, name, optimizers_config=how.config)

@@ -9,7 +9,7 @@ server compares it in the same step, so of two processes one succeeds and the ot
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from qdrant_client import models
 
@@ -55,6 +55,19 @@ class Optimizing:
 
     indexing_threshold: int
     default_segment_number: int
+
+    @classmethod
+    def told(cls, info: models.CollectionInfo) -> Self:
+        """What those of a Qdrant collection keep to, by what the server tells of it."""
+        config = info.config.optimizer_config
+        return cls(config.indexing_threshold or 0, config.default_segment_number)
+
+    @property
+    def config(self) -> models.OptimizersConfigDiff:
+        """The same as the server takes it."""
+        return models.OptimizersConfigDiff(
+            indexing_threshold=self.indexing_threshold, default_segment_number=self.default_segment_number
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +168,7 @@ class Registry:
     async def optimizing(self) -> Optimizing:
         """The server's own settings of optimizers, which the records are kept with."""
         await self._make()
-        told = await self._server.ask(self._server.client.get_collection, self.name)
-        config = told.config.optimizer_config
-        return Optimizing(config.indexing_threshold or 0, config.default_segment_number)
+        return Optimizing.told(await self._server.ask(self._server.client.get_collection, self.name))
 
     async def forget(self, record: CollectionRecord | SpaceRecord) -> None:
         """Remove a record, unless somebody has replaced it."""

@@ -31,9 +31,9 @@ from lamina.stores.vectors.server_client import (
     UnknownRequestError,
 )
 from lamina.stores.vectors.server_filters import Wanted
-from lamina.stores.vectors.server_loading import Loads, optimize, put_off
+from lamina.stores.vectors.server_loading import Loads, optimize
 from lamina.stores.vectors.server_points import chunks, server_name, spec_of
-from lamina.stores.vectors.server_registry import Copying, Registry, SpaceRecord
+from lamina.stores.vectors.server_registry import Copying, Optimizing, Registry, SpaceRecord
 from lamina.stores.vectors.server_terms import (
     INSTANTS,
     LAYOUT,
@@ -138,9 +138,9 @@ class Spaces:
             if space is None:
                 first = self._generation(namespace_id, 1)
                 usual = await self._registry.optimizing()
-                segments = self._loads.segments(namespace_id)
-                loading = None if segments is None else usual
-                if not await self._make(first, vectors, segments):
+                how = self._loads.keeping(namespace_id)
+                loading = None if how is None else usual
+                if not await self._make(first, vectors, how):
                     # Who made it may have died before saying that it was for a load.
                     await optimize(self._server, first, usual)
                     loading = None
@@ -263,8 +263,8 @@ class Spaces:
     def _generation(self, namespace_id: str, generation: int) -> str:
         return f"{self.alias(namespace_id)}.g{generation}"
 
-    async def _make(self, name: str, vectors: Iterable[VectorSpec], segments: int | None) -> bool:
-        """Make a Qdrant collection, in so many segments; False where there is one of the name."""
+    async def _make(self, name: str, vectors: Iterable[VectorSpec], how: Optimizing | None) -> bool:
+        """Make a Qdrant collection, whose optimizers keep to that; False where there is one of the name."""
         options = self._server.options
         specs = {server_name(spec): spec for spec in vectors}
         dense = {key: self._dense(spec) for key, spec in specs.items() if spec.kind != "sparse"}
@@ -279,9 +279,7 @@ class Spaces:
                 shard_number=options.shard_number,
                 replication_factor=options.replication_factor,
                 quantization_config=_CODES[options.quantization],
-                optimizers_config=None
-                if segments is None
-                else models.OptimizersConfigDiff(default_segment_number=segments),
+                optimizers_config=None if how is None else how.config,
                 # A graph for each collection, none for all: every search is in one collection.
                 hnsw_config=models.HnswConfigDiff(
                     m=0, payload_m=options.hnsw_m, ef_construct=options.hnsw_ef_construct
@@ -304,10 +302,7 @@ class Spaces:
 
     async def _vectors_there(self, name: str) -> dict[str, models.VectorParams | None]:
         """The vectors of a Qdrant collection by name; None stands for sparse."""
-        told = await self._server.ask(self._server.client.get_collection, name)
-        params = told.config.params
-        dense = params.vectors if isinstance(params.vectors, dict) else {}
-        return {**dense, **dict.fromkeys(params.sparse_vectors or {})}
+        return _vectors_of(await self._server.ask(self._server.client.get_collection, name))
 
     async def _lacking(self, name: str, vectors: Sequence[VectorSpec]) -> list[VectorSpec]:
         there = await self._vectors_there(name)
@@ -380,12 +375,10 @@ class Spaces:
         if space is None or space.copying is None:
             return
         old, new = self.name(space), self._generation(namespace_id, space.generation + 1)
-        had = [spec for spec in map(spec_of, await self._vectors_there(old)) if spec is not None]
         told = await self._server.ask(self._server.client.get_collection, old)
-        loaded = None if space.loading is None else told.config.optimizer_config.default_segment_number
-        await self._make(new, [*had, *space.copying.vectors], loaded)
-        if loaded is not None:
-            await optimize(self._server, new, put_off(loaded))
+        had = [spec for spec in map(spec_of, _vectors_of(told)) if spec is not None]
+        how = None if space.loading is None else Optimizing.told(told)
+        await self._make(new, [*had, *space.copying.vectors], how)
         await self._index_all(new, told.payload_schema)
         copied = await self._copy_points(space, old, new)
         if copied is None:
@@ -489,6 +482,12 @@ class Spaces:
             made = {parted for key in told.payload_schema if (parted := path_and_part(key)) is not None}
             known = self._indexes[namespace_id] = _Indexes(made, told.points_count or 0, time.monotonic())
         return known
+
+
+def _vectors_of(told: models.CollectionInfo) -> dict[str, models.VectorParams | None]:
+    params = told.config.params
+    dense = params.vectors if isinstance(params.vectors, dict) else {}
+    return {**dense, **dict.fromkeys(params.sparse_vectors or {})}
 
 
 _FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"

@@ -90,7 +90,7 @@ def terms_of(payload: Mapping[str, Json]) -> JsonObject:
             kind = _class_of(things)
             for terms, told in zip((tokens, numbers, instants), _told(values), strict=True):
                 if told:
-                    terms[key] = told[0] if len(told) == 1 else told
+                    terms[key] = _flat(told)
         present.append(kind + path)
     return {TOKENS: tokens, NUMBERS: numbers, INSTANTS: instants, PRESENT: present}
 
@@ -98,7 +98,7 @@ def terms_of(payload: Mapping[str, Json]) -> JsonObject:
 def _told_of_string(text: str) -> tuple[str, Json, str | None]:
     """The class of a single string, its tokens, and the instant that it means, if any."""
     tokens, instant = _tokens_of_string(text)
-    return "s" if instant is None else "t", tokens[0] if len(tokens) == 1 else tokens, instant
+    return "s" if instant is None else "t", _flat(tokens), instant
 
 
 _of_string: Final = lru_cache(maxsize=16_384)(_told_of_string)
@@ -230,6 +230,10 @@ def _told(values: Iterable[Json]) -> tuple[list[Json], list[Json], list[Json]]:
             if instant is not None:
                 instants[instant] = None
     return [*tokens], [*numbers], [*instants]
+
+
+def _flat(told: list[Json]) -> Json:
+    return told[0] if len(told) == 1 else told
 
 
 def _boolean(value: bool) -> str:
