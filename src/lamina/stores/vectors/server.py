@@ -176,7 +176,7 @@ class QdrantVectorStore:
             declared = replace(record, indexes={**record.indexes, field: type})
             if await self._registry.put(declared) is not None:
                 break
-        await self._spaces.declare(at.namespace_id, field, type)
+        await self._spaces.indexes.declare(at.namespace_id, field, type)
 
     # Points
 

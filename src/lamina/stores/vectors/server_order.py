@@ -31,7 +31,7 @@ async def ordered_page(
 ) -> PointPage:
     """A page in order of a field, from after the place where the last page ended."""
     start = None if after is None else decoded(after)
-    await reading.spaces.usable(reading.at.namespace_id, {PRESENCE})
+    await reading.spaces.indexes.usable(reading.at.namespace_id, {PRESENCE})
     read = _Ordered(reading, await reading.resolve(where), order)
     places = await read.places(start, limit + 1)
     points = await reading.fetch([place.id for place in places[:limit]], with_vectors)
@@ -77,11 +77,11 @@ class _Ordered:
     ) -> list[Place]:
         among = both(self._native, present(self._field, classes))
         space = self._reading.at.namespace_id
-        if part is not None and await self._reading.spaces.usable(space, {(self._field, part)}):
+        if part is not None and await self._reading.spaces.indexes.usable(space, {(self._field, part)}):
             try:
                 return await self._by_index(among, part, start, wanted)
             except RefusedError:
-                self._reading.spaces.forget_indexes(space)  # the index is not there, or not yet
+                self._reading.spaces.indexes.forget(space)  # the index is not there, or not yet
         return await self._by_sorting(among, part == INSTANTS, start, wanted)
 
     # By index

@@ -135,7 +135,7 @@ class Reading:
         """Values with how many points have them: from the index where there is one, else counted."""
         native = await self.resolve(where)
         counts = None
-        if await self.spaces.usable(self.at.namespace_id, {(field, TOKENS)}):
+        if await self.spaces.indexes.usable(self.at.namespace_id, {(field, TOKENS)}):
             counts = await self._indexed(field, limit, native)
         if counts is None:
             counts = await self._counted(field, native)
@@ -147,11 +147,11 @@ class Reading:
         """How a filter will be answered."""
         words: dict[str, Sequence[str] | None] = {}
         fields = server_filters.fields_of_words(where)
-        usable = await self.spaces.usable(self.at.namespace_id, {(one, TOKENS) for one in fields})
+        usable = await self.spaces.indexes.usable(self.at.namespace_id, {(one, TOKENS) for one in fields})
         for field, _ in usable:
             words[field] = await self._words(field)
         planned = server_filters.plan(where, self.at.collection_id, words)
-        await self.spaces.usable(self.at.namespace_id, planned.wanted)
+        await self.spaces.indexes.usable(self.at.namespace_id, planned.wanted)
         return planned
 
     async def resolve(self, where: Filter) -> models.Filter:
@@ -284,7 +284,7 @@ class Reading:
                 exact=True,
             )
         except RefusedError:
-            self.spaces.forget_indexes(self.at.namespace_id)  # the index is not there, or not yet
+            self.spaces.indexes.forget(self.at.namespace_id)  # the index is not there, or not yet
             return None
         return [(str(hit.value), hit.count) for hit in answer.hits]
 

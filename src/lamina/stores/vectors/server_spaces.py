@@ -1,4 +1,4 @@
-"""Namespaces on a Qdrant server: the Qdrant collection of each, its vectors and its payload indexes.
+"""Namespaces on a Qdrant server: the Qdrant collection of each, and its vectors.
 
     <prefix>.<namespace_id>        an alias, through which everything is read
     <prefix>.<namespace_id>.g1     the Qdrant collection behind it
@@ -13,15 +13,14 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from qdrant_client import models
 
 from lamina.core.errors import UnavailableError
 from lamina.stores.vectors import server_requests
-from lamina.stores.vectors.base import Distance, IndexType, VectorSpec
-from lamina.stores.vectors.edge_engine import SYSTEM_INDEXES
+from lamina.stores.vectors.base import Distance, VectorSpec
 from lamina.stores.vectors.edge_points import LEXICAL
 from lamina.stores.vectors.server_client import (
     ORDERED,
@@ -30,55 +29,17 @@ from lamina.stores.vectors.server_client import (
     Server,
     UnknownRequestError,
 )
-from lamina.stores.vectors.server_filters import Wanted
+from lamina.stores.vectors.server_indexes import Indexes
 from lamina.stores.vectors.server_loading import Loads, optimize
 from lamina.stores.vectors.server_points import chunks, server_name, spec_of
 from lamina.stores.vectors.server_registry import Copying, Optimizing, Registry, SpaceRecord
-from lamina.stores.vectors.server_terms import (
-    INSTANTS,
-    LAYOUT,
-    NUMBERS,
-    PRESENCE,
-    PRESENT,
-    TOKENS,
-    path_and_part,
-    terms_key,
-)
+from lamina.stores.vectors.server_terms import LAYOUT
 
 _DISTANCES: Final[Mapping[Distance, models.Distance]] = {
     "cosine": models.Distance.COSINE,
     "dot": models.Distance.DOT,
     "euclidean": models.Distance.EUCLID,
 }
-
-_PART_TYPES: Final = {
-    TOKENS: models.PayloadSchemaType.KEYWORD,
-    NUMBERS: models.PayloadSchemaType.FLOAT,
-    INSTANTS: models.PayloadSchemaType.DATETIME,
-    # Servers that know `enable_hnsw`, as 1.16 does not, then make no graph for each thing that is present.
-    PRESENT: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False),
-}
-
-# Dates are compared and put in order. Tests of equality, which are rare of them, make that index themselves.
-_PARTS: Final[Mapping[IndexType, Sequence[str]]] = {
-    "keyword": [TOKENS],
-    "uuid": [TOKENS],
-    "bool": [TOKENS],
-    "integer": [TOKENS, NUMBERS],
-    "float": [TOKENS, NUMBERS],
-    "datetime": [INSTANTS],
-    "geo": [],
-    "text": [],
-}
-
-_MOST_INDEXES: Final = 100
-"""Payload indexes of a namespace beyond which filters get none by themselves, but that of what is present."""
-
-_SHORT_BUILD: Final = 50_000
-"""Points up to which making an index is waited for: about half a second."""
-
-_LOOK_AGAIN: Final = 30.0
-"""Seconds for which the indexes that a namespace has are remembered."""
 
 _COPIED: Final = 250
 """Points in one step of a copy."""
@@ -92,15 +53,6 @@ _BEAT: Final = 2.0
 _POLL: Final = 0.1
 
 
-@dataclass(slots=True)
-class _Indexes:
-    """The payload indexes that a namespace was last seen to have."""
-
-    made: Wanted
-    points: int
-    seen: float
-
-
 class Spaces:
     """All namespaces on one server, as one process sees them."""
 
@@ -110,10 +62,9 @@ class Spaces:
         self._server = server
         self._registry = registry
         self._prefix = prefix
-        self._index_from = index_from
         self._takeover = takeover
         self._loads = Loads(server, registry, self.settled, self.name, takeover)
-        self._indexes: dict[str, _Indexes] = {}
+        self.indexes = Indexes(server, self.alias, index_from)
         self._copies: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, tuple[str | None, float]] = {}
 
@@ -144,7 +95,7 @@ class Spaces:
                     # Who made it may have died before saying that it was for a load.
                     await optimize(self._server, first, usual)
                     loading = None
-                await self._index_all(first, self._system_indexes())
+                await self.indexes.make(first, self.indexes.first())
                 await self._point_alias(namespace_id, first)
                 await self._registry.put(SpaceRecord(namespace_id, loading=loading))
                 await self._loads.begin(namespace_id)
@@ -219,7 +170,7 @@ class Spaces:
         for one in answer.collections:
             if one.name.startswith(start) and one.name[len(start) :].isdigit():
                 await self._remove(one.name)
-        self._indexes.pop(namespace_id, None)
+        self.indexes.forget(namespace_id)
 
     async def close(self) -> None:
         """Stop the copies of this process; they go on elsewhere, or after the next start."""
@@ -227,36 +178,6 @@ class Spaces:
         for task in self._copies.values():
             task.cancel()
         await asyncio.gather(*self._copies.values(), return_exceptions=True)
-
-    # Indexes
-
-    async def declare(self, namespace_id: str, path: str, type: IndexType) -> None:
-        """Make the indexes that serve one of a type.
-
-        `geo` is served by indexes of its two coordinates. `text` is served by none: Qdrant's finds
-        tokens, and no operator of ours does.
-        """
-        wanted = self._serving(path, type)
-        await self._index_all(self.alias(namespace_id), [terms_key(*one) for one in sorted(wanted)])
-        self.forget_indexes(namespace_id)
-
-    async def usable(self, namespace_id: str, wanted: Wanted) -> Wanted:
-        """Those of the wanted indexes that there are, once those that are due are made."""
-        if not wanted:
-            return set()
-        known = await self._known_indexes(namespace_id)
-        room = len(known.made) < _MOST_INDEXES
-        missing = sorted(one for one in wanted - known.made if room or one == PRESENCE)
-        if missing and known.points >= self._index_from:
-            short = known.points < _SHORT_BUILD
-            await self._index_all(self.alias(namespace_id), [terms_key(*one) for one in missing], wait=short)
-            if short:
-                known.made.update(missing)
-        return wanted & known.made
-
-    def forget_indexes(self, namespace_id: str) -> None:
-        """Look anew which there are."""
-        self._indexes.pop(namespace_id, None)
 
     # The how
 
@@ -379,7 +300,7 @@ class Spaces:
         had = [spec for spec in map(spec_of, _vectors_of(told)) if spec is not None]
         how = None if space.loading is None else Optimizing.told(told)
         await self._make(new, [*had, *space.copying.vectors], how)
-        await self._index_all(new, told.payload_schema)
+        await self.indexes.make(new, told.payload_schema)
         copied = await self._copy_points(space, old, new)
         if copied is None:
             return  # another process has taken over
@@ -387,7 +308,7 @@ class Spaces:
         finished = replace(copied, generation=copied.generation + 1, copying=None)
         if await self._registry.put(finished) is not None:
             await self._remove(old)
-        self.forget_indexes(namespace_id)
+        self.indexes.forget(namespace_id)
 
     async def _copy_points(self, space: SpaceRecord, old: str, new: str) -> SpaceRecord | None:
         """Copy all points, from where the record says on. Gives the record as it is then."""
@@ -442,46 +363,6 @@ class Spaces:
     async def _remove(self, name: str) -> None:
         with suppress(MissingError):
             await self._server.ask(self._server.client.delete_collection, name)
-
-    def _system_indexes(self) -> list[str]:
-        """The keys that are indexed from the start: of ids. The others wait for a filter that wants them.
-
-        Qdrant makes a graph for every value, or range, of an indexed field that some 7,000 points share.
-        With what is present, and times, indexed from the start, the graphs of 30,000 points took it 60
-        seconds for 7, and a search of them 2.4 ms for 1.5.
-        """
-        ids = [path for path, type in SYSTEM_INDEXES.items() if type == "keyword"]
-        return ["collection_id", *(terms_key(path, TOKENS) for path in sorted(ids))]
-
-    def _serving(self, path: str, type: IndexType) -> Wanted:
-        if type == "geo":
-            return {(f"{path}.lat", NUMBERS), (f"{path}.lon", NUMBERS)}
-        return {(path, part) for part in _PARTS[type]}
-
-    async def _index_all(self, name: str, keys: Iterable[str], *, wait: bool = True) -> None:
-        for key in keys:
-            parted = path_and_part(key)
-            schema: Any = models.PayloadSchemaType.KEYWORD
-            if parted is not None:
-                schema = _PART_TYPES[parted[1]]
-            elif key == "collection_id":
-                schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
-            await self._server.ask(
-                self._server.client.create_payload_index,
-                name,
-                key,
-                schema,
-                wait=wait,
-                ordering=ORDERED,
-            )
-
-    async def _known_indexes(self, namespace_id: str) -> _Indexes:
-        known = self._indexes.get(namespace_id)
-        if known is None or time.monotonic() - known.seen > _LOOK_AGAIN:
-            told = await self._server.ask(self._server.client.get_collection, self.alias(namespace_id))
-            made = {parted for key in told.payload_schema if (parted := path_and_part(key)) is not None}
-            known = self._indexes[namespace_id] = _Indexes(made, told.points_count or 0, time.monotonic())
-        return known
 
 
 def _vectors_of(told: models.CollectionInfo) -> dict[str, models.VectorParams | None]:
