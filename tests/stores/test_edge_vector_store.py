@@ -1,18 +1,25 @@
 """What only the embedded engine can get wrong: files, processes, crashes, and what it knows of fields."""
 
 import asyncio
+import ctypes
 import errno
+import mmap
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import psutil
 import pytest
 
 from lamina.core.errors import UnavailableError
 from lamina.core.filters import ALL, Condition
+from lamina.stores.vectors import edge_disk
 from lamina.stores.vectors import edge_fields as seen
 from lamina.stores.vectors.base import (
     CollectionRef,
@@ -27,6 +34,7 @@ from lamina.stores.vectors.edge import EdgeVectorStore
 from lamina.stores.vectors.edge_disk import ROOM
 from lamina.stores.vectors.edge_fields import Fields, Vocabulary
 from lamina.stores.vectors.edge_filters import plan
+from tests.steps import eventually
 
 AT = CollectionRef("ns_1", "col_1")
 
@@ -117,6 +125,53 @@ async def test_a_shard_that_was_not_made_to_the_end_does_not_exist(tmp_path: Pat
     await store.upsert(AT, [Point("doc_1", {})])
     assert await store.count(AT) == 1
     await store.close()
+
+
+async def test_what_is_opened_is_read_into_memory_at_once(tmp_path: Path) -> None:
+    """Without it, the first searches would wait for each page that they touch."""
+    store = EdgeVectorStore(tmp_path)
+    await store.create(AT, [VectorSpec("dense", 384)])
+    await store.upsert(AT, [Point(f"doc_{n}", {}, {"dense": [1.0] * 383 + [n]}) for n in range(1_000)])
+    await store.close()
+    vectors = max((tmp_path / "ns_1").rglob("chunk_*.mmap"), key=lambda file: file.stat().st_blocks)
+    forget(vectors)
+    assert not in_memory(vectors), "this disk is memory"
+    store = EdgeVectorStore(tmp_path)
+    assert await store.count(AT) == 1_000
+    eventually(lambda: in_memory(vectors), "all vectors in memory", seconds=10)
+    await store.close()
+
+
+def test_what_would_fill_the_memory_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(bytes(1 << 20))
+    forget(file)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 20))
+    edge_disk.read_into_memory(tmp_path)
+    assert not in_memory(file)
+    monkeypatch.undo()
+    edge_disk.read_into_memory(tmp_path)
+    assert in_memory(file)
+    edge_disk.read_into_memory(tmp_path / "gone")
+
+
+def forget(file: Path) -> None:
+    """Have the kernel keep nothing of a file in memory."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def in_memory(file: Path) -> bool:
+    """Whether all of a file can be read without waiting for the disk."""
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        data = np.frombuffer(mapped, np.uint8)
+        resident = np.empty(-(-data.size // mmap.PAGESIZE), np.uint8)
+        mincore = ctypes.CDLL(None, use_errno=True).mincore
+        failed = mincore(*map(ctypes.c_void_p, (data.ctypes.data, data.size, resident.ctypes.data)))
+        del data
+    assert not failed, os.strerror(ctypes.get_errno())
+    return bool((resident & 1).all())
 
 
 async def test_a_half_copied_generation_does_not_count(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ not before.
 
 import asyncio
 import hashlib
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,9 @@ _WRITES: Final = 4
 
 _BLOBS: Final = 8
 """Blobs that are under way at once: most of their time is waiting."""
+
+_KEEP_EVERY: Final = 0.5
+"""Seconds of a copy that a crash may have done again."""
 
 _CLOSE: Final = 1e-5
 """How far a component of a vector may be off: engines normalise what is compared by cosine."""
@@ -70,6 +74,7 @@ class Progress:
     """For each collection that was begun, behind which point it goes on; None when all are there."""
     counts: dict[str, int] = field(default_factory=dict)
     complete: bool = False
+    _written: float = field(default=0.0, init=False)
 
     @classmethod
     def at(cls, file: Path, target: str) -> Self:
@@ -95,8 +100,15 @@ class Progress:
         self.cursors.pop(_key(at), None)
         self.write()
 
+    def reached(self, at: CollectionRef, after: str | None) -> None:
+        """Remember behind which point a collection's copy goes on; kept now and then, and in the end."""
+        self.cursors[_key(at)] = after
+        if after is None or time.monotonic() - self._written > _KEEP_EVERY:
+            self.write()
+
     def write(self) -> None:
         """Keep it."""
+        self._written = time.monotonic()
         content = {
             "target": self.target,
             "cursors": self.cursors,
@@ -182,18 +194,16 @@ async def _points(
 ) -> None:
     if progress.arrived(at):
         return
-    key = _key(at)
     writing: deque[tuple[PointPage, asyncio.Task[None]]] = deque()
 
     async def written() -> None:
         page, write = writing.popleft()
         await write
         said("points", len(page.points))
-        progress.cursors[key] = page.after
-        progress.write()
+        progress.reached(at, page.after)
 
     try:
-        async with _one_ahead(_exported(source, at, progress.cursors.get(key))) as pages:
+        async with _one_ahead(_exported(source, at, progress.cursors.get(_key(at)))) as pages:
             async for page in pages:
                 writing.append((page, asyncio.create_task(target.upsert(at, page.points))))
                 if len(writing) == _WRITES:

@@ -36,6 +36,7 @@ from lamina.stores.vectors.base import (
     VectorQuery,
     VectorSpec,
 )
+from lamina.stores.vectors.edge_disk import read_into_memory
 from lamina.stores.vectors.edge_filters import Plan
 from lamina.stores.vectors.edge_graphs import GraphBuilder
 from lamina.stores.vectors.edge_points import check_specs, checked_id, to_engine
@@ -252,7 +253,8 @@ class EdgeVectorStore:
         folder = self._folder(at)
         with self._opening:
             if at not in self._shards and Shard.exists(folder):
-                self._shards[at] = Shard(folder, at, self._index_from)
+                shard = self._shards[at] = Shard(folder, at, self._index_from)
+                threading.Thread(target=read_into_memory, args=[shard.generation], daemon=True).start()
             return self._shards.get(at)
 
     def _create(self, at: CollectionRef, vectors: Sequence[VectorSpec]) -> None:

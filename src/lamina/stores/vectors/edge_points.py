@@ -6,7 +6,10 @@ normalises vectors that are compared by cosine: what is read back then has lengt
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import Final, cast
 from urllib.parse import quote, unquote
 from uuid import UUID
@@ -185,8 +188,7 @@ def _surely_json(value: object) -> bool:
 
 def _dense(name: str, vector: Vector, spec: VectorSpec, specs: Specs) -> NDArray[np.float32]:
     try:
-        with np.errstate(over="ignore"):  # what overflows is refused below
-            array = np.asarray(vector, dtype=np.float32)
+        array = _packed(vector)
     except (TypeError, ValueError) as error:
         raise _misshapen(name, "no array of numbers", specs) from error
     multi = spec.kind == "multi"
@@ -195,6 +197,20 @@ def _dense(name: str, vector: Vector, spec: VectorSpec, specs: Specs) -> NDArray
     if not np.isfinite(array).all():
         raise _infinite(name)
     return array
+
+
+def _packed(vector: object) -> NDArray[np.float32]:
+    """An array of 32-bit floats. Raises `TypeError` or `ValueError` for what is none."""
+    if isinstance(vector, list):
+        with suppress(struct.error, OverflowError):
+            return np.frombuffer(_packing(len(vector))(*vector), np.float32)  # in a third of numpy's time
+    with np.errstate(over="ignore"):  # the infinity that it becomes is refused
+        return np.asarray(vector, dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def _packing(size: int) -> Callable[..., bytes]:
+    return struct.Struct(f"{size}f").pack
 
 
 def _sparse(name: str, vector: Vector, specs: Specs) -> q.SparseVector:

@@ -111,11 +111,10 @@ def page(shard: Shard, limit: int, where: Filter, after: str | None, with_vector
 
 def export(shard: Shard, limit: int, after: str | None) -> PointPage:
     """A page of whole points in order of point id."""
-    ids = list(islice(shard.matching(shard.plan(ALL), after=after and decoded_id(after)), limit + 1))
-    records = shard.engine.retrieve([record.id for record in ids[:limit]], True, True)
-    by_id = {record.id: whole(record) for record in records}
-    points = [by_id[record.id] for record in ids[:limit] if record.id in by_id]
-    return PointPage(points, str(ids[limit - 1].id) if len(ids) > limit else None)
+    found = islice(shard.matching(shard.plan(ALL), after=after and decoded_id(after)), limit + 1)
+    ids = [record.id for record in found]
+    points = [whole(record) for record in shard.engine.retrieve(ids[:limit], True, True)]  # in this order
+    return PointPage(points, str(ids[limit - 1]) if len(ids) > limit else None)
 
 
 def facet(shard: Shard, field: str, limit: int, where: Filter) -> list[tuple[FacetValue, int]]:

@@ -32,7 +32,7 @@ from lamina.core.predicate import predicate, values_at
 from lamina.core.types import Json, JsonObject
 from lamina.stores.vectors import edge_filters
 from lamina.stores.vectors.base import CollectionRef, IndexType, Point, VectorSpec
-from lamina.stores.vectors.edge_disk import ROOM, check_room, room, size_of
+from lamina.stores.vectors.edge_disk import ROOM, check_room, read_into_memory, room, size_of
 from lamina.stores.vectors.edge_engine import (
     SYSTEM_INDEXES,
     create_index,
@@ -92,7 +92,7 @@ class Shard:
         self._unwritten = False
         """Whether payloads held what the file of fields does not tell yet."""
         self.written_at = time.monotonic()
-        self.engine = engine or q.EdgeShard.load(str(folder / self._manifest.generation))
+        self.engine = engine or q.EdgeShard.load(str(self.generation))
         self.ungraphed = abs(self.engine.info().points_count - self._manifest.graphed)
         """Points written or deleted since the graphs were built."""
         self.fields = self._load_fields()
@@ -124,6 +124,11 @@ class Shard:
     def specs(self) -> Mapping[str, VectorSpec]:
         """The vectors, by name."""
         return self._manifest.specs
+
+    @property
+    def generation(self) -> Path:
+        """The folder of the engine's files."""
+        return self._folder / self._manifest.generation
 
     # Reading
 
@@ -304,9 +309,7 @@ class Shard:
         with self._writing:
             self._alive()
             self.engine.flush()
-            source, copy = (
-                self._folder / name for name in (self._manifest.generation, Manifest.following(self._folder))
-            )
+            source, copy = self.generation, self._folder / Manifest.following(self._folder)
             if room(self._folder) < _SPACE * size_of(source):
                 return None
             shutil.copytree(source, copy)
@@ -321,6 +324,7 @@ class Shard:
         """
         if not copy.exists():
             return False
+        read_into_memory(copy)
         engine = q.EdgeShard.load(str(copy))
         graphed = engine.info().points_count
         late = 0
@@ -396,7 +400,7 @@ class Shard:
             self._unwritten = False
 
     def _rebuild(self, specs: Mapping[str, VectorSpec]) -> None:
-        check_room(self._folder, size_of(self._folder / self._manifest.generation))
+        check_room(self._folder, size_of(self.generation))
         generation = Manifest.following(self._folder)
         engine = new_engine(self._folder / generation, specs)
         for records in self.scan(None, with_vector=True, everything=True):

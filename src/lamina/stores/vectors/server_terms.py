@@ -24,7 +24,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final
 
 from lamina.core.models import isoformat
 from lamina.core.patterns import fold
@@ -54,65 +54,89 @@ SAFE_INTEGERS: Final = 2**53 // 10
 """Integers below this reach Qdrant exactly, also with the `.0` of a float behind them."""
 
 _LARGEST: Final = 2**64
-_SHORT: Final = 64
-"""Characters of strings whose terms are remembered."""
-_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+_SCALARS: Final = (str, int, float)
 _KEY: Final = re.compile(rf'({TOKENS}|{NUMBERS}|{INSTANTS})\."(.*)"', re.DOTALL)
 _ODD_IN_KEY: Final = re.compile(r'[%"\\\x00-\x1f]')
 
 
 def terms_of(payload: Mapping[str, Json]) -> JsonObject:
     """The terms and the paths of a payload."""
-    reached: dict[str, list[Json]] = {}
-    _walk(payload, "", reached)
-    tokens: JsonObject = {}
-    numbers: JsonObject = {}
-    instants: JsonObject = {}
-    present: list[Json] = []
-    for path, things in reached.items():
-        lone = things[0] if len(things) == 1 else None
-        type_of_lone = type(lone)
-        key = _escaped(path)
-        if type_of_lone is str:
-            text = cast(str, lone)
-            kind, tokens[key], instant = _of_string(text) if len(text) <= _SHORT else _told_of_string(text)
-            if instant is not None:
-                instants[key] = instant
-        elif type_of_lone is int:
-            number = cast(int, lone)
-            kind, tokens[key], numbers[key] = _class_of_integer(number), _number(number), number
-        elif type_of_lone is dict:
-            kind = "o"
-        else:
-            values = [value for thing in things for value in _opened(thing)]
-            if not values:
+    terms = _Terms()
+    terms.tell(payload, "")
+    return {
+        TOKENS: terms.tokens,
+        NUMBERS: terms.numbers,
+        INSTANTS: terms.instants,
+        PRESENT: terms.present,
+    }
+
+
+class _Terms:
+    """The terms of one payload, path by path."""
+
+    def __init__(self) -> None:
+        self.tokens: JsonObject = {}
+        self.numbers: JsonObject = {}
+        self.instants: JsonObject = {}
+        self.present: list[Json] = []
+
+    def tell(self, members: Mapping[str, Json], prefix: str) -> None:
+        """Tell what stands at each path of an object, which nothing else reaches."""
+        for key, value in members.items():
+            if "." in key or value is None:
                 continue
-            kind = _class_of(things)
-            for terms, told in zip((tokens, numbers, instants), _told(values), strict=True):
-                if told:
-                    terms[key] = _flat(told)
-        present.append(kind + path)
-    return {TOKENS: tokens, NUMBERS: numbers, INSTANTS: instants, PRESENT: present}
+            path = prefix + key
+            if isinstance(value, _SCALARS):
+                self._tell_scalar(path, value)
+            elif type(value) is dict or isinstance(value, Mapping):  # of which the second takes long to tell
+                self.present.append("o" + path)
+                self.tell(value, path + ".")
+            else:
+                reached: dict[str, list[Json]] = {}
+                _reach(path, value, reached)
+                for each, things in reached.items():
+                    self._tell_things(each, things)
+
+    def _tell_scalar(self, path: str, value: str | int | float) -> None:
+        key = _escaped(path)
+        if isinstance(value, str):
+            self.tokens[key], instant = _told_of_string(value)
+            if instant is not None:
+                self.instants[key] = instant
+            kind = "s" if instant is None else "t"
+        elif isinstance(value, bool):
+            kind, self.tokens[key] = "b", _boolean(value)
+        else:
+            self.tokens[key], self.numbers[key] = _number(value), value
+            kind = _class_of_number(value)
+        self.present.append(kind + path)
+
+    def _tell_things(self, path: str, things: Sequence[Json]) -> None:
+        values = [value for thing in things for value in _opened(thing)]
+        if not values:
+            return
+        key = _escaped(path)
+        for terms, told in zip((self.tokens, self.numbers, self.instants), _told(values), strict=True):
+            if told:
+                terms[key] = _flat(told)
+        self.present.append(_class_of(things) + path)
 
 
-def _told_of_string(text: str) -> tuple[str, Json, str | None]:
-    """The class of a single string, its tokens, and the instant that it means, if any."""
-    tokens, instant = _tokens_of_string(text)
-    return "s" if instant is None else "t", _flat(tokens), instant
+def _told_of_string(text: str) -> tuple[Json, str | None]:
+    """The token of a string, or its tokens, and the instant that it means, if any."""
+    if text[4:5] == "-":
+        instant = _instant_of(text)
+        if instant is not None:
+            return [string_token(text), "t" + instant], instant
+    folded = text.lower() if text.isascii() else fold(text)  # `fold` does the same, at the price of a call
+    return string_token(text) if folded == text else [string_token(text), _folded_token(folded)], None
 
 
-_of_string: Final = lru_cache(maxsize=16_384)(_told_of_string)
-"""The same of short ones, most of which most documents share with others."""
-
-
-def _tokens_of_string(text: str) -> tuple[list[Json], str | None]:
-    """The tokens of a string, and the instant that it means, if any."""
+@lru_cache(maxsize=1_024)
+def _instant_of(text: str) -> str | None:
+    """The instant that a string means, if any: documents that are written together share some."""
     moment = parse_instant(text)
-    if moment is not None:
-        instant = isoformat(moment)
-        return [string_token(text), "t" + instant], instant
-    folded = fold(text)
-    return [string_token(text)] if folded == text else [string_token(text), _folded_token(folded)], None
+    return None if moment is None else isoformat(moment)
 
 
 def terms_key(path: str, part: str) -> str:
@@ -169,23 +193,21 @@ def value_of_token(token: str) -> str | int | float | bool | None:
     return None
 
 
-def _walk(members: Mapping[str, Json], prefix: str, reached: dict[str, list[Json]]) -> None:
+def _reach(path: str, value: Json, reached: dict[str, list[Json]]) -> None:
+    """Gather what stands at a path and, through objects and lists of them, at those below."""
+    reached.setdefault(path, []).append(value)
+    if isinstance(value, Mapping):
+        _reach_members(value, path, reached)
+    elif isinstance(value, list | tuple):
+        for element in value:
+            if isinstance(element, Mapping):
+                _reach_members(element, path, reached)
+
+
+def _reach_members(members: Mapping[str, Json], path: str, reached: dict[str, list[Json]]) -> None:
     for key, value in members.items():
-        if "." in key:
-            continue
-        path = prefix + key
-        if path in reached:
-            reached[path].append(value)
-        else:
-            reached[path] = [value]
-        if type(value) in _SCALARS:
-            continue  # which a test for `Mapping` would take longest to tell
-        if isinstance(value, Mapping):
-            _walk(value, path + ".", reached)
-        elif isinstance(value, list | tuple):
-            for element in value:
-                if isinstance(element, Mapping):
-                    _walk(element, path + ".", reached)
+        if "." not in key:
+            _reach(f"{path}.{key}", value, reached)
 
 
 def _opened(thing: Json) -> Iterable[Json]:
@@ -200,17 +222,16 @@ def _class_of(things: Sequence[Json]) -> str:
     thing = things[0]
     if isinstance(thing, bool):
         return "b"
-    if isinstance(thing, int):
-        return _class_of_integer(thing)
-    if isinstance(thing, float):
-        return "n" if survives(thing) else "N"
+    if isinstance(thing, int | float):
+        return _class_of_number(thing)
     if isinstance(thing, str):
         return "s" if parse_instant(thing) is None else "t"
     return "l" if isinstance(thing, list | tuple) else "o"
 
 
-def _class_of_integer(number: int) -> str:
-    return "n" if abs(number) < SAFE_INTEGERS else "N"
+def _class_of_number(number: int | float) -> str:
+    exact = abs(number) < SAFE_INTEGERS if isinstance(number, int) else survives(number)
+    return "n" if exact else "N"
 
 
 def _told(values: Iterable[Json]) -> tuple[list[Json], list[Json], list[Json]]:
@@ -225,8 +246,8 @@ def _told(values: Iterable[Json]) -> tuple[list[Json], list[Json], list[Json]]:
             tokens[_number(value)] = None
             numbers[value] = None
         elif isinstance(value, str):
-            of_string, instant = _tokens_of_string(value)
-            tokens.update(dict.fromkeys(of_string))
+            of_string, instant = _told_of_string(value)
+            tokens.update(dict.fromkeys(of_string if isinstance(of_string, list) else [of_string]))
             if instant is not None:
                 instants[instant] = None
     return [*tokens], [*numbers], [*instants]
