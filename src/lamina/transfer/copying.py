@@ -101,9 +101,9 @@ class Progress:
         self.write()
 
     def reached(self, at: CollectionRef, after: str | None) -> None:
-        """Remember behind which point a collection's copy goes on; kept now and then, and in the end."""
+        """Remember behind which point a collection's copy goes on, and keep it now and then."""
         self.cursors[_key(at)] = after
-        if after is None or time.monotonic() - self._written > _KEEP_EVERY:
+        if time.monotonic() - self._written > _KEEP_EVERY:
             self.write()
 
     def write(self) -> None:
@@ -212,6 +212,7 @@ async def _points(
             await written()
     finally:
         await asyncio.gather(*(write for _, write in writing), return_exceptions=True)
+        progress.write()
 
 
 async def _exported(
