@@ -6,9 +6,10 @@ The installation has documents of 300 bytes with a vector of 384 numbers and the
 beside them objects in the records, and blobs of 20 KB. The first figures are those of the whole
 command, from its start to its end: everything is copied, read back from both sides, and compared.
 What each part takes is told by a second copy to other stores, in this process. The reach is of the
-documents: how many of them are read, made ready and acknowledged by Qdrant in a second; reading
-back and comparing is told beside it. S3 is moto's server, which is made for tests and takes some
-milliseconds for each request.
+documents: how many of them are read, made ready and acknowledged by Qdrant in a second. Beside it is
+told how many Qdrant's own client loads in a second in the same run, bare and from memory, so that a
+slow machine can be told from a slow copy; and what reading back and comparing takes. S3 is moto's
+server, which is made for tests and takes some milliseconds for each request.
 """
 
 import asyncio
@@ -21,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from qdrant_client import QdrantClient, models
 
-from bench.corpus import corpus, short_texts
+from bench.corpus import SIZE, Corpus, corpus, short_texts
 from bench.harness import Figure, Server, arguments, fresh, rounded
 from bench.ingestion import stored_objects
 from bench.prepared import BATCH, text_collection, upsert
@@ -54,7 +56,8 @@ def main() -> None:
     )
     folder = fresh("migrate")
     data_dir = folder / "data"
-    _make(data_dir, count, asked.objects, asked.blobs)
+    made_up = corpus(count, 1)
+    _make(data_dir, made_up, asked.objects, asked.blobs)
     with servers(folder / "first") as shared:
         seconds, cpu = migrate(data_dir, shared)
     (data_dir / MIGRATION).unlink()
@@ -63,19 +66,23 @@ def main() -> None:
     figure.note("documents_per_s_of_the_command", rounded(count / seconds))
     with servers(folder / "second") as shared:
         parts = asyncio.run(_parts(data_dir, shared, folder / "progress.json", asked.objects))
+        bare = _bare(shared.qdrant.url, made_up)
+    copied = count / parts["points"]
     figure.note("seconds_of_each_part", {name: rounded(spent) for name, spent in parts.items()})
     figure.note("documents_verified_per_s", rounded(count / parts["points verified"]))
     figure.note("objects_per_s", rounded(asked.objects / parts["records"]))
     figure.note("objects_verified_per_s", rounded(asked.objects / parts["records verified"]))
     if asked.blobs:
         figure.note("blobs_per_s", rounded(asked.blobs / parts["blobs"]))
-    figure.wanted("documents/s that lamina migrate copies", count / parts["points"], least=5_000)
+    figure.note("documents_per_s_of_qdrants_client", rounded(bare))
+    figure.note("copied_to_those_of_qdrants_client", rounded(copied / bare))
+    figure.wanted("documents/s that lamina migrate copies", copied, least=5_000)
     figure.write()
 
 
-def _make(data_dir: Path, documents: int, objects: int, blobs: int) -> None:
+def _make(data_dir: Path, made_up: Corpus, objects: int, blobs: int) -> None:
+    documents = len(made_up.documents)
     print(f"  making {documents:,} documents, {objects:,} objects and {blobs:,} blobs", flush=True)
-    made_up = corpus(documents, 1)
     with Server(data_dir) as server:
         collection = text_collection(server, "documents")[1]
         vector = collection["vector_indexes"][0]["index"]["name"]
@@ -97,6 +104,19 @@ def _store_blobs(server: Server, blobs: int) -> None:
         data = f"data:image/png;base64,{b64encode(picture.getvalue()).decode()}"
         blob = {"property": "file", "type": "image", "data": data}
         server.post(f"/v1/buckets/{bucket}/objects", {"blobs": [blob]})
+
+
+def _bare(url: str, made_up: Corpus) -> float:
+    """Documents that Qdrant's client loads in a second into a collection without any indexes."""
+    with QdrantClient(url=url, timeout=60) as client:
+        client.create_collection(
+            "bare",
+            vectors_config=models.VectorParams(size=SIZE, distance=models.Distance.COSINE),
+            optimizers_config=models.OptimizersConfigDiff(indexing_threshold=0),
+        )
+        began = time.perf_counter()
+        client.upload_collection("bare", made_up.vectors, made_up.documents, batch_size=500, wait=True)
+        return len(made_up.documents) / (time.perf_counter() - began)
 
 
 async def _parts(data_dir: Path, shared: Shared, file: Path, least: int) -> dict[str, float]:
