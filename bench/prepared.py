@@ -131,7 +131,7 @@ def _stores() -> str:
     """Changes with the code that decides what the files look like."""
     stores = ROOT / "src" / "lamina" / "stores"
     deciding = [*(stores / "records" / "migrations").rglob("*.py"), stores / "records" / "tables.py"]
-    deciding += [stores / "vectors" / name for name in ("edge_engine.py", "edge_points.py", "edge_fields.py")]
+    deciding += [stores / "vectors" / f"edge_{name}.py" for name in ("engine", "fields", "indexes", "points")]
     digest = hashlib.sha256()
     for path in sorted(deciding):
         digest.update(path.read_bytes())

@@ -1,4 +1,4 @@
-"""How a shard's engine is made: its vectors, how they are searched, the indexes it starts with."""
+"""How a shard's engine is made: its vectors, and how they are searched."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,33 +6,8 @@ from typing import Final, cast
 
 import qdrant_edge as q
 
-from lamina.stores.vectors.base import Distance, IndexType, VectorSpec
+from lamina.stores.vectors.base import Distance, VectorSpec
 from lamina.stores.vectors.edge_points import LEXICAL, engine_name
-
-SYSTEM_INDEXES: Final[Mapping[str, IndexType]] = {
-    "document_id": "keyword",
-    "_internal.lineage.root_object_id": "keyword",
-    "_internal.lineage.source_object_id": "keyword",
-    "_internal.lineage.source_document_id": "keyword",
-    "_internal.created_at": "datetime",
-}
-
-_SCHEMAS: Final = {
-    "keyword": q.PayloadSchemaType.Keyword,
-    "integer": q.PayloadSchemaType.Integer,
-    "float": q.PayloadSchemaType.Float,
-    "bool": q.PayloadSchemaType.Bool,
-    "datetime": q.PayloadSchemaType.Datetime,
-}
-
-_SERVING: Final[Mapping[IndexType, str]] = {
-    "keyword": "keyword",
-    "uuid": "keyword",
-    "integer": "integer",
-    "float": "float",
-    "bool": "bool",
-    "datetime": "datetime",
-}
 
 _NEVER: Final = q.EdgeOptimizersConfig(indexing_threshold=10**9)
 """KiB of vectors below which the engine builds no graph, which is to say always."""
@@ -104,28 +79,3 @@ _DISTANCES: Final[Mapping[Distance, q.Distance]] = {
     "dot": q.Distance.Dot,
     "euclidean": q.Distance.Euclid,
 }
-
-
-def create_index(engine: q.EdgeShard, key: str, type: str) -> None:
-    """Make a payload index of the type keyword, integer, float, bool or datetime.
-
-    Takes about 1 s for 100,000 points, during which nothing else runs.
-    """
-    engine.update(q.UpdateOperation.create_field_index(key, _SCHEMAS[type]))
-
-
-def serving_indexes(path: str, type: IndexType) -> dict[str, str]:
-    """The engine's indexes, by path, that serve one that was declared.
-
-    `geo` is served by indexes of its two coordinates, because Qdrant's own answers boxes wrongly
-    (0.9). `text` is served by none: Qdrant's finds tokens, and no operator of ours does.
-    """
-    if type == "geo":
-        return {f"{path}.lat": "float", f"{path}.lon": "float"}
-    return {path: _SERVING[type]} if type in _SERVING else {}
-
-
-def indexes_of(engine: q.EdgeShard) -> dict[str, str]:
-    """The types of the engine's payload indexes, by the engine's key."""
-    types = {schema: name for name, schema in _SCHEMAS.items()}
-    return {key: types[index.data_type] for key, index in engine.info().payload_schema.items()}

@@ -33,15 +33,16 @@ from lamina.core.types import Json, JsonObject
 from lamina.stores.vectors import edge_filters
 from lamina.stores.vectors.base import CollectionRef, IndexType, Point, VectorSpec
 from lamina.stores.vectors.edge_disk import ROOM, check_room, read_into_memory, room, size_of
-from lamina.stores.vectors.edge_engine import (
+from lamina.stores.vectors.edge_engine import new_engine
+from lamina.stores.vectors.edge_fields import MAX_WORDS, Fields, Vocabulary, path_of
+from lamina.stores.vectors.edge_filters import Plan
+from lamina.stores.vectors.edge_indexes import (
     SYSTEM_INDEXES,
-    create_index,
     indexes_of,
-    new_engine,
+    key_of,
+    make_index,
     serving_indexes,
 )
-from lamina.stores.vectors.edge_fields import MAX_WORDS, Fields, Vocabulary, path_of, quoted_key
-from lamina.stores.vectors.edge_filters import Plan
 from lamina.stores.vectors.edge_manifest import MANIFEST, Manifest, write_whole
 from lamina.stores.vectors.edge_points import (
     NAMES_KEY,
@@ -423,13 +424,8 @@ class Shard:
 
     def _take(self, engine: q.EdgeShard, manifest: Manifest) -> None:
         """Serve from a new generation that holds every point, once it has the indexes too."""
-        made = indexes_of(engine)
         for path, type in self.fields.indexes.items():
-            key = _key_of(path, self.fields)
-            if made.get(key, type) != type:
-                engine.update(q.UpdateOperation.delete_field_index(key))
-            if made.get(key) != type:
-                create_index(engine, key, type)
+            make_index(engine, key_of(path, self.fields), type)
         engine.flush()
         manifest.write(self._folder)
         # The old engine is not closed: reads under way still use it. It goes with its last one.
@@ -452,10 +448,7 @@ class Shard:
                     self._make_index(part, engine_type)
 
     def _make_index(self, path: str, type: str) -> None:
-        key = _key_of(path, self.fields)
-        if path in self.fields.indexes:
-            self.engine.update(q.UpdateOperation.delete_field_index(key))
-        create_index(self.engine, key, type)
+        make_index(self.engine, key_of(path, self.fields), type)
         self.fields.indexes[path] = type
 
     def _load_vocabulary(self, path: str) -> None:
@@ -464,7 +457,7 @@ class Shard:
         sample = [text for record in first for text in _strings_at(record, path)]
         indexed = self.fields.indexes.get(path) == "keyword" and len(self.fields.keys(path) or ()) == 1
         if indexed and (len(sample) < SCAN_CHUNK or len(set(sample)) < len(sample) / 2):
-            request = q.FacetRequest(_key_of(path, self.fields), limit=MAX_WORDS + 1, exact=True)
+            request = q.FacetRequest(key_of(path, self.fields), limit=MAX_WORDS + 1, exact=True)
             strings = {cast(str, hit.value) for hit in self.engine.facet(request).hits}
         else:
             strings = set()
@@ -498,12 +491,6 @@ def _upserting(records: Sequence[q.Record]) -> q.UpdateOperation:
     return q.UpdateOperation.upsert_points(
         [q.Point(record.id, record.vector or {}, record.payload) for record in records]
     )
-
-
-def _key_of(path: str, fields: Fields) -> str:
-    """The engine's key for an index: where values were seen, or else where they would be."""
-    keys = fields.keys(path)
-    return keys[0] if keys else ".".join(quoted_key(segment) for segment in path.split("."))
 
 
 def _strings_at(record: q.Record, path: str) -> Iterator[str]:

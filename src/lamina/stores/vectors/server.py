@@ -40,7 +40,7 @@ from lamina.stores.vectors.base import (
     VectorQuery,
     VectorSpec,
 )
-from lamina.stores.vectors.edge_engine import SYSTEM_INDEXES
+from lamina.stores.vectors.edge_indexes import SYSTEM_INDEXES
 from lamina.stores.vectors.edge_points import NAMES_KEY, check_specs, checked_id, described
 from lamina.stores.vectors.server_client import ORDERED, MissingError, Server, ServerOptions
 from lamina.stores.vectors.server_order import ordered_page

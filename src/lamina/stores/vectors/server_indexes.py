@@ -8,7 +8,7 @@ from typing import Any, Final
 from qdrant_client import models
 
 from lamina.stores.vectors.base import IndexType
-from lamina.stores.vectors.edge_engine import SYSTEM_INDEXES
+from lamina.stores.vectors.edge_indexes import SYSTEM_INDEXES
 from lamina.stores.vectors.server_client import ORDERED, Server
 from lamina.stores.vectors.server_filters import Wanted
 from lamina.stores.vectors.server_terms import (
