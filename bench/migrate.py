@@ -17,6 +17,7 @@ import os
 import time
 from base64 import b64encode
 from collections import Counter
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def _store_blobs(server: Server, blobs: int) -> None:
 
 def _bare(url: str, made_up: Corpus) -> float:
     """Documents that Qdrant's client loads in a second into a collection without any indexes."""
-    with QdrantClient(url=url, timeout=60) as client:
+    with closing(QdrantClient(url=url, timeout=60, check_compatibility=False)) as client:
         client.create_collection(
             "bare",
             vectors_config=models.VectorParams(size=SIZE, distance=models.Distance.COSINE),
