@@ -54,6 +54,8 @@ SAFE_INTEGERS: Final = 2**53 // 10
 """Integers below this reach Qdrant exactly, also with the `.0` of a float behind them."""
 
 _LARGEST: Final = 2**64
+_SHORT: Final = 64
+"""Characters of strings whose instants are remembered."""
 _SCALARS: Final = (str, int, float)
 _KEY: Final = re.compile(rf'({TOKENS}|{NUMBERS}|{INSTANTS})\."(.*)"', re.DOTALL)
 _ODD_IN_KEY: Final = re.compile(r'[%"\\\x00-\x1f]')
@@ -125,18 +127,21 @@ class _Terms:
 def _told_of_string(text: str) -> tuple[Json, str | None]:
     """The token of a string, or its tokens, and the instant that it means, if any."""
     if text[4:5] == "-":
-        instant = _instant_of(text)
+        instant = _instant(text) if len(text) <= _SHORT else _instant_of(text)
         if instant is not None:
             return [string_token(text), "t" + instant], instant
     folded = text.lower() if text.isascii() else fold(text)  # `fold` does the same, at the price of a call
     return string_token(text) if folded == text else [string_token(text), _folded_token(folded)], None
 
 
-@lru_cache(maxsize=1_024)
 def _instant_of(text: str) -> str | None:
-    """The instant that a string means, if any: documents that are written together share some."""
+    """The instant that a string means, if any."""
     moment = parse_instant(text)
     return None if moment is None else isoformat(moment)
+
+
+_instant: Final = lru_cache(maxsize=1_024)(_instant_of)
+"""The same of short ones, some of which documents share that are written together."""
 
 
 def terms_key(path: str, part: str) -> str:
