@@ -183,7 +183,7 @@ def test_a_read_only_folder_is_refused_in_one_line(tmp_path: Path) -> None:
 # Servers
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_servers_that_take_no_writes_are_named_and_read_from(tmp_path: Path) -> None:
     with shared_stores(tmp_path) as shared, RefusingProxy(shared.s3.url) as s3:
         qdrant = shared.qdrant
@@ -229,7 +229,7 @@ def test_servers_that_take_no_writes_are_named_and_read_from(tmp_path: Path) -> 
             assert len(documents(api, corpus.collection_id)) == len(POEMS) + 201
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_servers_whose_disks_are_full_are_named_and_lose_nothing(tmp_path: Path) -> None:
     postgres = PostgresServer()
     with (

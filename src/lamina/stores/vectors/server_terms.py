@@ -114,6 +114,10 @@ class _Terms:
         self.present.append(kind + path)
 
     def _tell_things(self, path: str, things: Sequence[Json]) -> None:
+        lone = things[0] if len(things) == 1 else None
+        if isinstance(lone, _SCALARS):
+            self._tell_scalar(path, lone)
+            return
         values = [value for thing in things for value in _opened(thing)]
         if not values:
             return
@@ -121,7 +125,7 @@ class _Terms:
         for terms, told in zip((self.tokens, self.numbers, self.instants), _told(values), strict=True):
             if told:
                 terms[key] = _flat(told)
-        self.present.append(_class_of(things) + path)
+        self.present.append(("l" if isinstance(lone, list | tuple) else "o") + path)
 
 
 def _told_of_string(text: str) -> tuple[Json, str | None]:
@@ -219,19 +223,6 @@ def _opened(thing: Json) -> Iterable[Json]:
     if isinstance(thing, list | tuple):
         return (element for element in thing if element is not None)
     return () if thing is None else (thing,)
-
-
-def _class_of(things: Sequence[Json]) -> str:
-    if len(things) != 1:
-        return "o"
-    thing = things[0]
-    if isinstance(thing, bool):
-        return "b"
-    if isinstance(thing, int | float):
-        return _class_of_number(thing)
-    if isinstance(thing, str):
-        return "s" if parse_instant(thing) is None else "t"
-    return "l" if isinstance(thing, list | tuple) else "o"
 
 
 def _class_of_number(number: int | float) -> str:
