@@ -24,12 +24,11 @@ from urllib.parse import quote
 import httpx
 from obstore.store import S3Store
 
-from tests.server import free_port
+from tests.server import START_SECONDS, free_port
 
 ACCESS_KEY = "AKIDLAMINATEST"
 SECRET_KEY = "secret-of-the-tests"
 REGION = "us-east-1"
-START_SECONDS = 60.0
 ROOT = Path(__file__).parents[1]
 
 
