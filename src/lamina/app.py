@@ -39,7 +39,8 @@ from lamina.platform.organizations import ORGANIZATIONS, USERS, OrganizationServ
 from lamina.platform.secrets import SECRETS, SecretService
 from lamina.platform.tasks import TASKS, TaskService
 from lamina.processing.batches import BATCHES, MANIFESTS, OUTCOMES, BatchService
-from lamina.processing.collections import COLLECTIONS, CollectionService
+from lamina.processing.collection_service import CollectionService
+from lamina.processing.collections import COLLECTIONS
 from lamina.processing.deletion import DeletionWorkflow, Emptying
 from lamina.processing.durable import Durable, Queueing
 from lamina.processing.exclusion import Exclusion
@@ -107,9 +108,9 @@ def _durable(settings: Settings) -> Durable:
     own = _secret(settings.data_dir / "executor.id").hex()
     queueing = Queueing(
         works=settings.process_batches,
-        per_process=settings.batches_per_process or settings.workers + 1,
+        per_process=settings.batches_per_process or settings.at_once,
         per_partition=settings.batches_per_namespace,
-        shares=settings.workers + 1,
+        shares=settings.at_once,
     )
     return Durable(settings.records_url.get_secret_value(), own, queueing)
 
@@ -199,7 +200,7 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
         secrets=secrets,
         durable=durable,
         exclusion=exclusion,
-        concurrency=settings.workers + 1,
+        concurrency=settings.at_once,
     )
     run = BatchRun(
         durable=durable,

@@ -17,7 +17,8 @@ from lamina.inference.registry import Models, ModelSettings
 from lamina.inference.settings import EndpointSettings
 from lamina.media.audio import encode, read_sound
 from lamina.media.video import probe_video
-from lamina.processing.collections import vector_index, written_parameters
+from lamina.processing.collection_service import written_parameters
+from lamina.processing.collections import vector_index
 from tests.films import film, font, frames_of, numbered, opened
 from tests.media import MODELS_DIR, located
 from tests.media.photos import PHOTOS

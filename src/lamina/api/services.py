@@ -22,7 +22,7 @@ from lamina.platform.organizations import OrganizationService
 from lamina.platform.secrets import SecretService
 from lamina.platform.tasks import TaskService
 from lamina.processing.batches import BatchService
-from lamina.processing.collections import CollectionService
+from lamina.processing.collection_service import CollectionService
 from lamina.processing.deletion import DeletionWorkflow
 from lamina.processing.workers import WorkerPool
 from lamina.processing.workflows import BatchWorkflow

@@ -267,6 +267,11 @@ class Settings(BaseSettings):
         return records, self.vectors_url, self.blobs_url
 
     @property
+    def at_once(self) -> int:
+        """Groups, shares and batches under way at once: a worker has the next while another is stored."""
+        return self.workers + 1
+
+    @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return self.host in {"127.0.0.1", "::1", "localhost"}

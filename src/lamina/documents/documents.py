@@ -18,7 +18,8 @@ from lamina.documents.requests import BatchUpdate, DocumentCreate, LineageStep, 
 from lamina.documents.vectors import new_index, read_features, read_vector, unknown
 from lamina.platform.namespaces import NamespaceService, VectorConfig
 from lamina.platform.organizations import OrganizationService
-from lamina.processing.collections import Collection, CollectionService
+from lamina.processing.collection_service import CollectionService
+from lamina.processing.collections import Collection
 from lamina.processing.exclusion import Exclusion
 from lamina.processing.points import SYSTEM_FIELDS, Lineage, Origin, document_prefix, payload
 from lamina.processing.removal import Removal

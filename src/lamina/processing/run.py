@@ -17,12 +17,8 @@ from lamina.core.statuses import TERMINAL, Status
 from lamina.platform.organizations import OrganizationService
 from lamina.platform.tasks import TaskService
 from lamina.processing.batches import Batch, BatchService, DedupStrategy, Manifest, TierTask
-from lamina.processing.collections import (
-    Collection,
-    CollectionService,
-    FeatureExtractorConfig,
-    SourceConfig,
-)
+from lamina.processing.collection_service import CollectionService
+from lamina.processing.collections import Collection, FeatureExtractorConfig, SourceConfig
 from lamina.processing.durable import Durable, StepFailedError
 from lamina.processing.feeds import DocumentFeed, Feed, ObjectFeed, Place
 from lamina.processing.progress import Reporter, canceled, job_of, overall, tallied

@@ -27,7 +27,8 @@ from lamina.processing.batches import (
     Outcome,
     TierTask,
 )
-from lamina.processing.collections import Collection, CollectionService
+from lamina.processing.collection_service import CollectionService
+from lamina.processing.collections import Collection
 from lamina.processing.durable import Durable
 from lamina.processing.feeds import DocumentFeed
 from lamina.processing.progress import job_of, overall, tallied
