@@ -1,10 +1,9 @@
 """The one place that wires the parts over their engines."""
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_bytes
@@ -17,7 +16,7 @@ from lamina.api.services import Services
 from lamina.bootstrap import bootstrap
 from lamina.core.models import now
 from lamina.core.scope import EVERYWHERE, Scope
-from lamina.core.settings import Settings
+from lamina.core.settings import Settings, key_of
 from lamina.documents.documents import DerivedDocuments, DocumentService
 from lamina.documents.listing import DocumentReader
 from lamina.documents.reconcile import Reconciler
@@ -45,7 +44,7 @@ from lamina.processing.deletion import DeletionWorkflow, Emptying
 from lamina.processing.durable import Durable, Queueing
 from lamina.processing.exclusion import Exclusion
 from lamina.processing.ledger import Ledger
-from lamina.processing.membership import Membership
+from lamina.processing.membership import Membership, nobody_else
 from lamina.processing.ray_workers import RayCluster
 from lamina.processing.recovery import Recovery
 from lamina.processing.removal import Removal
@@ -87,17 +86,20 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 async def open_reconciler(settings: Settings) -> AsyncIterator[tuple[Reconciler, list[Scope]]]:
     """The reconciler without a server, and every namespace that it can look through.
 
-    Raises `UnavailableError` while a server runs on the folder.
+    Raises `UnavailableError` while a server runs on the folder, or any process on the same records: what that
+    one is at work on looks like what a crash left.
     """
     async with open_stores(settings) as ((records, vectors, blobs),):
-        scopes = [
-            Scope(one.organization_id, namespace.namespace_id)
-            async for organizations in records.repository(ORGANIZATIONS).iterate(EVERYWHERE)
-            for one in organizations
-            async for some in records.repository(NAMESPACES).iterate(Scope(one.organization_id))
-            for namespace in some
-        ]
-        yield _reconciler(records, Removal(vectors, blobs), Exclusion(Locks(records.database))), scopes
+        locks = Locks(records.database)
+        async with nobody_else(locks):
+            scopes = [
+                Scope(one.organization_id, namespace.namespace_id)
+                async for organizations in records.repository(ORGANIZATIONS).iterate(EVERYWHERE)
+                for one in organizations
+                async for some in records.repository(NAMESPACES).iterate(Scope(one.organization_id))
+                for namespace in some
+            ]
+            yield _reconciler(records, Removal(vectors, blobs), Exclusion(locks)), scopes
 
 
 def _durable(settings: Settings) -> Durable:
@@ -108,7 +110,8 @@ def _durable(settings: Settings) -> Durable:
     own = _secret(settings.data_dir / "executor.id").hex()
     queueing = Queueing(
         works=settings.process_batches,
-        per_process=settings.batches_per_process or settings.at_once,
+        # More than one namespace may take: a workflow of the queue waits for its shares, most of the time.
+        per_process=settings.batches_per_process or 2 * settings.batches_per_namespace,
         per_partition=settings.batches_per_namespace,
         shares=settings.at_once,
     )
@@ -260,29 +263,34 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
         pool=pool,
     )
     membership = Membership(locks, durable, exclusive=not all(settings.servers))
-    sweep = None
-    async with membership.alone() as alone:
-        async with records.transaction(EVERYWHERE):  # another process may make its first start as well
-            await bootstrap(services, folder)
-        await durable.launch()
-        await recovery.begin()
-        if alone:  # what others are at work on looks like what a crash left
-            await recovery.end_deletions()
-            reconciler = _reconciler(records, removal, exclusion)
-            sweep = asyncio.create_task(_sweep(recovery, reconciler, crash)) if crash.unswept else None
-    watch = asyncio.create_task(recovery.watch())
-    try:
-        async with membership.present():
-            yield services
-    finally:
-        watch.cancel()
-        if sweep is not None:
-            sweep.cancel()
+    background: list[asyncio.Task[None]] = []
+
+    async def drain() -> None:
+        for task in background:
+            task.cancel()
         if not await durable.stop(_DRAIN_SECONDS):
             log.info("stopped_with_work_left", note="It goes on at the next start.")
-        await pool.close()
+
+    async with AsyncExitStack() as stack:
         if cluster is not None:
-            await asyncio.to_thread(cluster.close)
+            stack.push_async_callback(asyncio.to_thread, cluster.close)
+        stack.push_async_callback(pool.close)
+        async with membership.alone() as alone, AsyncExitStack() as starting:
+            starting.push_async_callback(drain)  # workflows run from the launch on
+            async with records.transaction(EVERYWHERE):  # another process may make its first start as well
+                await bootstrap(services, folder)
+            await durable.launch()
+            await recovery.begin()
+            if alone:  # what others are at work on looks like what a crash left
+                await recovery.end_deletions()
+                if crash.unswept:
+                    reconciler = _reconciler(records, removal, exclusion)
+                    background.append(asyncio.create_task(_sweep(recovery, reconciler, crash)))
+            starting.pop_all()
+        background.append(asyncio.create_task(recovery.watch()))
+        await stack.enter_async_context(membership.present())
+        stack.push_async_callback(drain)  # before it leaves: others take over the work of who is not present
+        yield services
 
 
 async def _cluster(settings: Settings) -> RayCluster | None:
@@ -309,18 +317,26 @@ class _Crash:
 async def _sweep(recovery: Recovery, reconciler: Reconciler, crash: _Crash) -> None:
     """After a crash, remove what it left half-made: blobs whose object was never stored, say."""
     began = now()
-    async for scope in recovery.scopes():
-        found = await reconciler.repair(scope, before=began)
-        if found:
-            log.info("crash_swept", namespace_id=scope.namespace_id, **found.counts)
-    crash.unswept = False
+    try:
+        async for scope in recovery.scopes():
+            found = await reconciler.repair(scope, before=began)
+            if found:
+                log.info("crash_swept", namespace_id=scope.namespace_id, **found.counts)
+    except Exception:
+        log.exception("crash_not_swept", note="It is tried again at the next start.")
+    else:
+        crash.unswept = False
 
 
 def _key(chosen: SecretStr | None, path: Path) -> bytes:
     """32 bytes made of the setting that several processes share, or else those of the folder."""
     if chosen is None:
         return _secret(path)
-    return hashlib.sha256(chosen.get_secret_value().encode()).digest()
+    key = key_of(chosen)
+    if path.exists() and path.read_bytes() != key:
+        note = "What that key sealed or signed is of no use here. `base64:` and the file's content keep it."
+        log.warning("key_file_set_aside", file=str(path), note=note)
+    return key
 
 
 def _secret(path: Path) -> bytes:
@@ -331,5 +347,7 @@ def _secret(path: Path) -> bytes:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())  # a key that a power cut loses takes what it sealed with it
         fresh.rename(path)
     return path.read_bytes()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
 import uvicorn
 
 from lamina.api.http import create_app
@@ -18,6 +19,8 @@ from lamina.core.settings import Settings
 from lamina.engines import held
 from lamina.garbage import spare_collections
 from lamina.logs import configure_logs
+
+log = structlog.get_logger()
 
 
 def serve(settings: Settings) -> None:
@@ -57,10 +60,15 @@ def work(settings: Settings, health_port: int | None) -> None:
             "LAMINA_VECTORS_URL and LAMINA_BLOBS_URL as theirs are set."
         )
     configure_logs(settings)
-    asyncio.run(_work(settings, health_port))
+    status = 1
+    try:
+        asyncio.run(_work(settings, health_port))
+        status = 0
+    except Exception:
+        log.exception("worker_failed")
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)  # as `serve` does: threads of unfinished workflows would be waited for
 
 
 async def _work(settings: Settings, health_port: int | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,38 @@ def test_a_copy_of_what_was_made_anew_meanwhile_is_not_taken(tmp_path: Path) -> 
     assert copy is not None
     shard.retire()
     assert not shard.take_graphs(copy)
+
+
+def test_a_shard_that_was_dropped_leaves_the_files_of_the_next_one_alone(tmp_path: Path) -> None:
+    first = Shard.create(tmp_path / "col_1", AT, 0, [VectorSpec("dense", 4)])
+    copy = first.copy_for_graphs()
+    assert copy is not None
+    first.retire()
+    shutil.rmtree(tmp_path / "col_1")
+    second = Shard.create(tmp_path / "col_1", AT, 0, [VectorSpec("dense", 4)])
+    second.upsert([Point("doc_1", {}, {"dense": [1, 2, 3, 4]})])
+    second.add_vectors([VectorSpec("more", 4)])
+    assert second.generation == copy, "else this proves nothing"
+    first.abandon(copy)
+    second.close()
+    again = Shard(tmp_path / "col_1", AT, 0)
+    assert again.engine.info().points_count == 1
+    again.close()
+
+
+def test_a_copy_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = Shard.create(tmp_path / "col_1", AT, 0, [VectorSpec("dense", 4)])
+
+    def torn(_: Path, copy: Path) -> None:
+        copy.mkdir()
+        (copy / "segment").write_text("half")
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("lamina.stores.vectors.edge_shard.shutil.copytree", torn)
+    with pytest.raises(OSError, match="Input/output error"):
+        shard.copy_for_graphs()
+    assert [one.name for one in (tmp_path / "col_1").glob("g*")] == ["g1"]
+    shard.close()
 
 
 def test_a_full_disk_is_not_filled_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,24 @@ def test_what_would_fill_the_memory_is_left_on_disk(tmp_path: Path, monkeypatch:
     edge_disk.read_into_memory(tmp_path)
     assert in_memory(file)
     edge_disk.read_into_memory(tmp_path / "gone")
+    forget(file)
+    edge_disk.read_into_memory(tmp_path, stopping=lambda: True)
+    assert not in_memory(file)
+
+
+def test_a_file_that_goes_meanwhile_keeps_no_other_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+        forget(tmp_path / name)
+    files = sorted(tmp_path.iterdir())
+    files[1].unlink()
+    monkeypatch.setattr(Path, "rglob", lambda *_: iter(files))
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    edge_disk.read_into_memory(tmp_path)
+    assert in_memory(files[0])
+    assert in_memory(files[2])
 
 
 def forget(file: Path) -> None:

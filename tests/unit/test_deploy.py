@@ -32,7 +32,7 @@ def test_compose_runs_commands_that_exist_over_settings_that_can_be_read() -> No
     commands = {command.name for command in app.registered_commands}
     services = compose["services"]
     ours = [one for one in services.values() if one.get("image") == "lamina"]
-    assert {one["command"] for one in ours} == {"serve", "worker"} <= commands
+    assert {one["command"].split()[0] for one in ours} == {"serve", "worker"} <= commands
     assert [one["deploy"]["replicas"] for one in ours] == [2, 2]
     for one in ours:
         given = {
@@ -61,6 +61,20 @@ def test_the_image_is_made_of_files_that_there_are() -> None:
     assert [name for name in copied if not (DEPLOY.parent / name).exists()] == []
 
 
+def test_kubernetes_tells_containers_nothing_that_settings_would_take_for_theirs() -> None:
+    """The address of a service `lamina` comes as LAMINA_PORT unless a pod says that it wants none of that."""
+    pods = [
+        document["spec"]["template"]["spec"]
+        for file in FILES
+        for document in yaml.safe_load_all(file.read_text())
+        if containers(document)
+    ]
+    assert [pod["enableServiceLinks"] for pod in pods] == [False, False]
+    for pod in pods:
+        mounts = {mount["name"] for one in pod["containers"] for mount in one["volumeMounts"]}
+        assert mounts == {volume["name"] for volume in pod["volumes"]}
+
+
 def test_kubernetes_asks_probes_that_answer() -> None:
     found = [
         (container, probe)
@@ -70,7 +84,7 @@ def test_kubernetes_asks_probes_that_answer() -> None:
         for name, probe in container.items()
         if name.endswith("Probe")
     ]
-    assert len(found) == 4
+    assert len(found) == 5
     for container, probe in found:
         assert probe["httpGet"]["path"] in {"/v1/health", "/v1/liveness"}
         assert probe["httpGet"]["port"] in {port["name"] for port in container["ports"]}

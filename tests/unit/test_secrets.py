@@ -1,12 +1,15 @@
 """Sealed values: bound to their place and key, and put where parameters refer to them."""
 
 import os
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from lamina.core.errors import ValidationError
 from lamina.core.scope import Scope
+from lamina.core.settings import Settings, key_of
 from lamina.core.types import JsonObject
 from lamina.platform.secrets import SECRETS, Secret, SecretCreate, SecretService
 from lamina.stores.records.sql import SqlRecordStore
@@ -39,3 +42,14 @@ async def test_a_value_is_sealed_for_its_organization_and_name(tmp_path: Path) -
             await reader.resolved(scope, {"llm_api_key": "{{SECRET.llm}}"})
         assert caught.value.code == "secret_unreadable"
     await records.close()
+
+
+def test_a_setting_stands_for_the_key_of_a_file() -> None:
+    file = os.urandom(32)
+    told = Settings(secrets_key=SecretStr(f"base64:{b64encode(file).decode()}"))
+    assert told.secrets_key is not None
+    assert key_of(told.secrets_key) == file
+    assert len(key_of(SecretStr("words of our own"))) == 32
+    for wrong in ("base64:" + b64encode(file[:31]).decode(), "base64:this is no base64"):
+        with pytest.raises(ValueError, match="what follows base64:"):
+            Settings(presign_key=SecretStr(wrong))

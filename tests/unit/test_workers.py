@@ -19,8 +19,9 @@ from lamina.core.types import Json
 from lamina.extractors.base import BlobValue, Part, PartialExtractionError, Source
 from lamina.extractors.registry import extractor
 from lamina.inference.registry import Models, ModelSettings
+from lamina.processing import workers
 from lamina.processing.worker import Refused
-from lamina.processing.workers import WorkerPool
+from lamina.processing.workers import LocalWorker, WorkerPool
 
 
 class OnArrival:
@@ -187,6 +188,35 @@ async def test_a_worker_that_cannot_start_is_no_fault_of_the_source(
     pool = WorkerPool(1, settings)
     with pytest.raises(UnavailableError, match="do not start"):
         await run(pool, source(1))
+    await pool.close()
+
+
+async def test_a_pool_that_found_no_room_once_looks_for_it_again_while_it_is_busy(
+    settings: ModelSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "ROOM_SECONDS", 0.3)
+    made: list[Any] = []
+
+    class Late(LocalWorker):
+        """Of which the second does not come up."""
+
+        def __init__(self, start: Any, needs: Any) -> None:
+            super().__init__(start, needs)
+            made.append(self)
+            self.number = len(made)
+
+        def wait_until_ready(self) -> bool:
+            return self.number != 2 and super().wait_until_ready()
+
+    pool = WorkerPool(2, settings, make=Late)
+    until = time.monotonic() + 20
+
+    async def work() -> None:
+        while len(made) < 3 and time.monotonic() < until:
+            await run(pool, source("ship"))
+
+    await asyncio.gather(*(work() for _ in range(4)))
+    assert len(made) >= 3, "there is room for two"
     await pool.close()
 
 

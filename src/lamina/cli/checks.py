@@ -282,9 +282,8 @@ def _ray(chosen: Settings) -> Finding:
 
 def _left_overs(chosen: Settings, repair: bool) -> Iterator[Finding]:
     """What outlived what it belonged to, in a folder that no server uses at the moment."""
-    # A start leaves one of them, whatever the engines are.
-    if not any((chosen.data_dir / one).exists() for one in ("records.sqlite", "executor.id")):
-        return
+    if chosen.records_url is None and not (chosen.data_dir / "records.sqlite").exists():
+        return  # nothing was ever started here
     try:
         counts = asyncio.run(_orphans(chosen, repair))
     except LaminaError as error:

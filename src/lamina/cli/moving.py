@@ -201,6 +201,8 @@ def _copy_keys(source: Settings, target: Settings, *, only_new: bool = False) ->
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(original.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(copy)
 
 

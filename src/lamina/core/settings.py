@@ -1,7 +1,10 @@
 """Settings: `LAMINA_…` variables, or the options of `lamina serve`. Each is described in docs/settings.md."""
 
+import binascii
+import hashlib
 import os
 import re
+from base64 import b64decode
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -11,6 +14,27 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 API_KEY: Final = re.compile(r"sk_[A-Za-z0-9_-]{8,200}")
 """What an API key looks like that somebody chooses."""
+
+
+_BYTES: Final = "base64:"
+_KEY_BYTES: Final = 32
+
+
+def key_of(chosen: SecretStr) -> bytes:
+    """The 32 bytes that a setting stands for: those of a file of keys after `base64:`, or else its SHA-256.
+
+    Raises `ValueError` when what follows `base64:` is not that.
+    """
+    text = chosen.get_secret_value()
+    if not text.startswith(_BYTES):
+        return hashlib.sha256(text.encode()).digest()
+    try:
+        key = b64decode(text.removeprefix(_BYTES), validate=True)
+    except binascii.Error as error:
+        raise ValueError("what follows base64: cannot be read") from error
+    if len(key) != _KEY_BYTES:
+        raise ValueError(f"what follows base64: are {len(key)} bytes in place of {_KEY_BYTES}")
+    return key
 
 
 class Settings(BaseSettings):
@@ -31,7 +55,7 @@ class Settings(BaseSettings):
         ge=3,
         le=1000,
         description="Most connections that the server keeps to PostgreSQL for records; durable work "
-        "takes up to ten more.",
+        "takes up to eleven more, locks two and one for each group that is stored.",
     )
     public_url: str | None = Field(
         default=None, description="URL that clients reach the server under; presigned URLs begin with it."
@@ -55,7 +79,7 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         le=64,
-        description="Batches that a process of several runs at once; one more than `workers` if not set.",
+        description="Batches that a process of several runs at once; those of two namespaces if not set.",
     )
     batches_per_namespace: int = Field(
         default=4,
@@ -242,6 +266,13 @@ class Settings(BaseSettings):
         if key is not None and not API_KEY.fullmatch(key.get_secret_value()):
             raise ValueError("must be sk_ and 8 to 200 letters, digits, '_' or '-'")
         return key
+
+    @field_validator("presign_key", "secrets_key")
+    @classmethod
+    def _is_key(cls, chosen: SecretStr | None) -> SecretStr | None:
+        if chosen is not None:
+            key_of(chosen)
+        return chosen
 
     @field_validator("records_url")
     @classmethod

@@ -5,6 +5,7 @@ store or an object without a record above it, or a blob of an object, upload or 
 gone. Documents that clients write may name any object as theirs and are never orphans.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,8 @@ from lamina.stores.vectors.base import CollectionRef
 
 _ROOT: Final = "_internal.lineage.root_object_id"
 _AT_ONCE: Final = 1000
+_MAKING_SECONDS: Final = 2.0
+"""How long a collection may be in the vector store before its record is there."""
 
 
 @dataclass(slots=True)
@@ -79,6 +82,9 @@ class Reconciler:
         found = Orphans()
         stored = await self.vectors.collections(scope.namespace)
         known = await self.collections.get_many(scope, stored)
+        if len(known) < len(stored):  # a collection is made before its record is
+            await asyncio.sleep(_MAKING_SECONDS)
+            known = await self.collections.get_many(scope, stored)
         for collection_id in stored:
             if collection_id not in known:
                 found.collections.append(collection_id)

@@ -56,7 +56,6 @@ class CollectionService:
         self.models = models
         self.records = records
         self.secrets = secrets
-        self._growing = asyncio.Lock()
 
     async def create(self, scope: Scope, asked: CollectionCreate) -> Collection:
         """A new collection. Its schemas and vector indexes are known from now on."""
@@ -165,15 +164,14 @@ class CollectionService:
         self, scope: Scope, collection: Collection, new: Sequence[CollectionVectorIndex]
     ) -> Collection:
         """Remember vectors that a collection gained, and make room for them in the store."""
-        async with self._growing:
+        collection = await self.get(scope, collection.collection_id)
+        await self.vectors.create(
+            CollectionRef(scope.namespace, collection.collection_id),
+            [*collection.specs, *(one.spec for one in _lacking(collection, new))],
+        )
+        async with self.records.transaction(scope):  # another process may have added some meanwhile
             collection = await self.get(scope, collection.collection_id)
-            known = {index.index.name for index in collection.vector_indexes}
-            added = [index for index in new if index.index.name not in known]
-            await self.vectors.create(
-                CollectionRef(scope.namespace, collection.collection_id),
-                [*collection.specs, *(one.spec for one in added)],
-            )
-            if added:
+            if added := _lacking(collection, new):
                 indexes = [*collection.vector_indexes, *added]
                 collection = await self._change(scope, collection.collection_id, vector_indexes=indexes)
         return collection
@@ -314,6 +312,12 @@ def _output_schema(
     for name, field in found.output_schema(parameters).items():
         properties[name] = SchemaField.model_validate(field)
     return BucketSchema(properties=properties)
+
+
+def _lacking(collection: Collection, indexes: Sequence[CollectionVectorIndex]) -> list[CollectionVectorIndex]:
+    """Those of the indexes whose vectors the collection does not have, each once."""
+    known = {index.index.name for index in collection.vector_indexes}
+    return list({one.index.name: one for one in indexes if one.index.name not in known}.values())
 
 
 def _and_not_system(where: Filter) -> Filter:

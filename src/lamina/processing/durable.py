@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -24,6 +25,7 @@ from lamina.core.errors import (
     UnavailableError,
 )
 from lamina.core.types import Json
+from lamina.stores.records.database import connect_arguments
 
 log = structlog.get_logger()
 
@@ -34,6 +36,9 @@ _VERSION: Final = "lamina-3"
 
 _OLDER: Final = ("lamina-1", "lamina-2")
 """Those whose running workflows are begun anew."""
+
+_ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_FORGOTTEN_AT_ONCE: Final = 100
 
 _QUEUE: Final = "work"
 _SHARES: Final = "shares"
@@ -136,7 +141,9 @@ class Durable:
                 "application_version": _VERSION,
                 "executor_id": executor_id,
                 "sys_db_pool_size": _CONNECTIONS,
-                "db_engine_kwargs": {} if self._on_server else {"connect_args": {"factory": _Connection}},
+                "db_engine_kwargs": {
+                    "connect_args": connect_arguments(url) if self._on_server else {"factory": _Connection}
+                },
                 "notification_coalesce_sec": _NOTIFY_SECONDS,
                 "enable_otlp": False,
                 "log_level": "WARNING",
@@ -278,6 +285,29 @@ class Durable:
         # The library keeps this to itself and its paid service; the queue hands each out once.
         recover = DBOS._recover_pending_workflows
         return len(await self._loop.run_in_executor(self._threads, recover, [executor_id]))
+
+    async def forget(self, before: datetime) -> int:
+        """Remove what is remembered of workflows that ended before a moment; how many there were."""
+
+        def ended() -> list[str]:
+            found = DBOS.list_workflows(
+                status=_ENDED,
+                completed_before=before.isoformat(),
+                has_parent=False,
+                limit=_FORGOTTEN_AT_ONCE,
+                load_input=False,
+                load_output=False,
+            )
+            return [one.workflow_id for one in found]
+
+        def forget() -> int:
+            count = 0
+            while not self.stopping and (ids := ended()):
+                DBOS.delete_workflows(ids, delete_children=True)
+                count += len(ids)
+            return count
+
+        return await self._loop.run_in_executor(self._threads, forget)
 
     async def stop(self, seconds: float) -> bool:
         """Begin no further step, and wait for those under way; whether all of them ended in time."""

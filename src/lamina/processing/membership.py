@@ -6,7 +6,7 @@ and one that all hold jointly, which a process that wants to be alone cannot get
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -36,7 +36,8 @@ class Membership:
         self._durable = durable
         self._exclusive = exclusive
         self._missing: dict[str, int] = {}
-        self._everyone: Lock | None = None
+        self._own: dict[str, Lock] = {}
+        """The locks that this process holds, by name."""
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
@@ -50,51 +51,49 @@ class Membership:
                 "Another process uses these records, and this one keeps points or blobs in its data folder. "
                 "To mend it, set LAMINA_VECTORS_URL and LAMINA_BLOBS_URL for both."
             )
+        if everyone is not None:
+            self._own[_ALL] = everyone
         try:
             yield everyone is not None
-        finally:
-            if everyone is not None and not self._exclusive:
-                await everyone.release()
-            else:
-                self._everyone = everyone
+        except BaseException:
+            await self._leave()
+            raise
+        if everyone is not None and not self._exclusive:
+            with suppress(RecordsUnavailableError):  # then it is taken anew
+                await everyone.share()
 
     @asynccontextmanager
     async def present(self) -> AsyncIterator[None]:
         """Be there, and take over from those who are not any more."""
-        watching = asyncio.create_task(self._watch()) if self._locks.shared else None
+        if not self._locks.shared:
+            yield
+            return
+        with suppress(RecordsUnavailableError):
+            await self._renew()
+        # Apart, for to look for others takes long where the database is away.
+        watching = [asyncio.create_task(_again_and_again(one)) for one in (self._renew, self._take_over)]
         try:
             yield
         finally:
-            if watching is not None:
-                watching.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watching
+            for one in watching:
+                one.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+            await self._leave()
 
-    async def _watch(self) -> None:
-        own: list[Lock] = []
-        try:
-            while True:
-                with suppress(RecordsUnavailableError):
-                    await self._renew(own)
-                    await self._take_over()
-                await asyncio.sleep(_LOOK_SECONDS)
-        finally:
-            await _release(own)
-
-    async def _renew(self, own: list[Lock]) -> None:
-        """Take this process's locks, anew where the database lost them. `own` are those held, always."""
-        wanted = [(_name(self._durable.executor_id), False)]
-        if not self._exclusive:
-            wanted.append((_ALL, True))
-        if len(own) == len(wanted) and all([await lock.alive() for lock in own]):
-            return
-        await _release(own)
-        for name, jointly in wanted:
+    async def _renew(self) -> None:
+        """Take this process's locks, anew where the database lost them."""
+        for name, jointly in ((_name(self._durable.executor_id), False), (_ALL, not self._exclusive)):
+            if name in self._own and await self._own[name].alive():
+                continue
+            if name in self._own:
+                await self._own.pop(name).release()
             lock = await self._locks.hold(name, jointly=jointly)
-            if lock is None:  # another starts, or looks for us: both are over in a moment
-                await _release(own)
-                return
-            own.append(lock)
+            if lock is not None:  # else another starts, or looks for us: both are over in a moment
+                self._own[name] = lock
+
+    async def _leave(self) -> None:
+        while self._own:
+            await self._own.popitem()[1].release()
 
     async def _take_over(self) -> None:
         others = await self._durable.executors() - {self._durable.executor_id}
@@ -106,16 +105,36 @@ class Membership:
                 continue
             try:
                 self._missing[one] += 1
-                if self._missing[one] >= _LOOKS:
-                    count = await self._durable.take_over(one)
+                if self._missing[one] >= _LOOKS and (count := await self._durable.take_over(one)):
                     log.info("work_taken_over", workflows=count, executor=one)
             finally:
                 await lock.release()
 
 
-async def _release(own: list[Lock]) -> None:
-    while own:
-        await own.pop().release()
+@asynccontextmanager
+async def nobody_else(locks: Locks) -> AsyncIterator[None]:
+    """Keep every process away that would share the records.
+
+    Raises `UnavailableError` where one is there already.
+    """
+    everyone = await locks.hold(_ALL)
+    if everyone is None:
+        raise UnavailableError("Other processes use these records. To mend it, stop them first.")
+    try:
+        yield
+    finally:
+        await everyone.release()
+
+
+async def _again_and_again(look: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await look()
+        except RecordsUnavailableError:
+            pass  # it is said wherever it matters
+        except Exception:
+            log.exception("membership_not_looked_after")
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _name(executor_id: str) -> str:

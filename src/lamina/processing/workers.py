@@ -127,6 +127,7 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
         self._room = size
+        self._room_again = 0.0
         """How many workers there may be: fewer than `size` once there was seen to be no room."""
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
@@ -258,6 +259,7 @@ class WorkerPool:
             with self._lock:
                 if self._workers:  # there is no room for one more: a cluster lost a machine, say
                     self._room = len(self._workers)
+                    self._room_again = time.monotonic() + ROOM_SECONDS
                 else:
                     failures += 1
         raise UnavailableError("The worker processes do not start; their log says why.")
@@ -270,6 +272,9 @@ class WorkerPool:
                 while True:
                     if self._closed.is_set():
                         raise UnavailableError("The worker processes are stopped.")
+                    if self._room < self._size and time.monotonic() >= self._room_again:
+                        self._room += 1
+                        self._room_again = time.monotonic() + ROOM_SECONDS
                     for worker in reversed(self._idle):
                         if worker.needs == needs and worker.running():
                             self._idle.remove(worker)
@@ -278,8 +283,7 @@ class WorkerPool:
                         ended.append(self._idle.pop(0))
                     if len(self._workers) - len(ended) < self._room:
                         break
-                    if not self._freed.wait(ROOM_SECONDS):
-                        self._room = min(self._room + 1, self._size)
+                    self._freed.wait(ROOM_SECONDS)
                 worker = self._make(self._start, needs)
                 self._workers.add(worker)
                 self._reap_from_now_on()

@@ -252,7 +252,8 @@ async def _verify_points(source: VectorStore, target: VectorStore, at: Collectio
     ours, theirs = await source.count(at), await target.count(at)
     if ours != theirs:
         raise DifferenceError(
-            f"The collection {at.collection_id} has {ours:,} points and its copy {theirs:,}."
+            f"The collection {at.collection_id} has {ours:,} points and its copy {theirs:,}. "
+            "Was the source in use between two tries? Then begin with empty targets."
         )
     async with _one_ahead(_with_copies(source, target, at)) as pages:
         async for points, copies in pages:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from lamina.core.errors import RecordsUnavailableError
-from lamina.stores.records.database import Database, clearly, lock_key
+from lamina.stores.records.database import Database, clearly, connect_arguments, lock_key
 
 
 class Locks:
@@ -20,8 +20,11 @@ class Locks:
 
     def __init__(self, database: Database) -> None:
         self.shared = database.is_postgresql
+        url = database.engine.url
         self._engine = (
-            create_async_engine(database.engine.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+            create_async_engine(
+                url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=connect_arguments(url)
+            )
             if self.shared
             else None
         )
@@ -47,18 +50,23 @@ class Locks:
         with clearly():
             connection = await self._engine.connect()
             function = "pg_try_advisory_lock_shared" if jointly else "pg_try_advisory_lock"
-            query = sa.text(f"select {function}(:key)")
-            if (await connection.execute(query, {"key": lock_key("lock", name)})).scalar_one():
-                return Lock(connection)
-            await connection.close()
-        return None
+            key = lock_key("lock", name)
+            taken = False
+            try:
+                answer = await connection.execute(sa.text(f"select {function}(:key)"), {"key": key})
+                taken = answer.scalar_one()
+            finally:
+                if not taken:
+                    await connection.close()
+        return Lock(connection, key) if taken else None
 
 
 class Lock:
     """A lock that is held."""
 
-    def __init__(self, connection: AsyncConnection | None) -> None:
+    def __init__(self, connection: AsyncConnection | None, key: int | None = None) -> None:
         self._connection = connection
+        self._key = key
 
     async def alive(self) -> bool:
         """Whether it is still held: the database may have been restarted, or the line cut."""
@@ -70,6 +78,13 @@ class Lock:
         except RecordsUnavailableError:
             return False
         return True
+
+    async def share(self) -> None:
+        """Let others hold it jointly from now on, with this one among them all the time."""
+        if self._connection is not None:
+            with clearly():
+                for function in ("pg_advisory_lock_shared", "pg_advisory_unlock"):
+                    await self._connection.execute(sa.text(f"select {function}(:key)"), {"key": self._key})
 
     async def release(self) -> None:
         """Let go of it."""

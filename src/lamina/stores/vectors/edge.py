@@ -17,7 +17,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -75,6 +75,9 @@ class EdgeVectorStore:
         self._shards: dict[CollectionRef, Shard] = {}
         self._opening = threading.RLock()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="vectors")
+        # One shard after the other: each may take half of the memory that those before it left.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="vectors-read")
+        self._closing = threading.Event()
         path.mkdir(parents=True, exist_ok=True)
         for leftover in path.glob(f"*/{_DROPPED}*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -201,6 +204,8 @@ class EdgeVectorStore:
 
     async def close(self) -> None:
         """Flush and let go of all files."""
+        self._closing.set()
+        self._reader.shutdown(wait=False, cancel_futures=True)
         if self._graphs is not None:
             await self._in_thread(self._graphs.close)
         await self._in_thread(self._close)
@@ -254,7 +259,8 @@ class EdgeVectorStore:
         with self._opening:
             if at not in self._shards and Shard.exists(folder):
                 shard = self._shards[at] = Shard(folder, at, self._index_from)
-                threading.Thread(target=read_into_memory, args=[shard.generation], daemon=True).start()
+                if not self._closing.is_set():
+                    self._reader.submit(read_into_memory, shard.generation, self._closing.is_set)
             return self._shards.get(at)
 
     def _create(self, at: CollectionRef, vectors: Sequence[VectorSpec]) -> None:
@@ -278,9 +284,9 @@ class EdgeVectorStore:
         shutil.rmtree(rubbish, ignore_errors=True)
 
     def _close(self) -> None:
-        with self._opening:
+        with self._opening, ExitStack() as stack:  # which closes all of them, also when one fails
             while self._shards:
-                self._shards.popitem()[1].close()
+                stack.callback(self._shards.popitem()[1].close)
 
     def _folder(self, at: CollectionRef) -> Path:
         namespace_id = checked_id(at.namespace_id, "namespace_id")

@@ -7,6 +7,7 @@ to read 100,000 points of 384 took 142 µs each, and takes 25 of those that are 
 """
 
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -35,20 +36,25 @@ def check_room(folder: Path, more: int = 0) -> None:
 
 def size_of(folder: Path) -> int:
     """Bytes of the files below a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return sum(_size(file) for file in folder.rglob("*") if file.is_file())
 
 
-def read_into_memory(folder: Path) -> None:
+def _size(file: Path) -> int:
+    with suppress(FileNotFoundError):
+        return file.stat().st_size
+    return 0
+
+
+def read_into_memory(folder: Path, stopping: Callable[[], bool] = lambda: False) -> None:
     """Read the files below a folder, one after the other, so that the kernel has them in memory.
 
     Those that would take more than half of what is free are left alone, and so is one that goes meanwhile.
     """
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if sum(map(_size, files)) > psutil.virtual_memory().available // 2:
+        return
     buffer = bytearray(_READ)
-    with suppress(OSError):
-        if size_of(folder) > psutil.virtual_memory().available // 2:
-            return
-        for path in folder.rglob("*"):
-            if path.is_file():
-                with path.open("rb", buffering=0) as file:
-                    while file.readinto(buffer):
-                        pass
+    for path in files:
+        with suppress(OSError), path.open("rb", buffering=0) as file:
+            while not stopping() and file.readinto(buffer):
+                pass

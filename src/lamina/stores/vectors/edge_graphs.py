@@ -57,12 +57,12 @@ class GraphBuilder:
     def _run(self) -> None:
         while not self._stopping.wait(self._every):
             for shard in self._shards():
-                if time.monotonic() >= self._not_before.get(shard, 0) and shard.graphs_due(self._least):
+                if time.monotonic() >= self._not_before.get(shard, 0):
                     self._attempt(shard)
 
     def _attempt(self, shard: Shard) -> None:
         try:
-            took = self._build(shard)
+            took = self._build(shard) if shard.graphs_due(self._least) else None
         except NotFoundError:  # dropped meanwhile
             return
         except Exception as error:
@@ -79,7 +79,8 @@ class GraphBuilder:
         if copy is None:
             raise OSError("the disk has too little free space for a copy of the collection's points")
         try:
-            return time.monotonic() - began if self._built(shard, copy) and shard.take_graphs(copy) else None
+            done = self._built(shard, copy) and shard.take_graphs(copy, self._stopping.is_set)
+            return time.monotonic() - began if done else None
         finally:
             shard.abandon(copy)
 

@@ -17,7 +17,7 @@ writes nor searches overlap). Hence writes and scans go in chunks with a pause b
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -313,11 +313,15 @@ class Shard:
             source, copy = self.generation, self._folder / Manifest.following(self._folder)
             if room(self._folder) < _SPACE * size_of(source):
                 return None
-            shutil.copytree(source, copy)
+            try:
+                shutil.copytree(source, copy)
+            except BaseException:
+                shutil.rmtree(copy, ignore_errors=True)
+                raise
             self._written_since_copy = set()
             return copy
 
-    def take_graphs(self, copy: Path) -> bool:
+    def take_graphs(self, copy: Path, stopping: Callable[[], bool] = lambda: False) -> bool:
         """Serve from a copy in which graphs were built, after carrying over what was written since.
 
         False where the shard was dropped or made anew meanwhile; then the copy is worth nothing.
@@ -325,7 +329,7 @@ class Shard:
         """
         if not copy.exists():
             return False
-        read_into_memory(copy)
+        read_into_memory(copy, stopping)
         engine = q.EdgeShard.load(str(copy))
         graphed = engine.info().points_count
         late = 0
@@ -343,9 +347,12 @@ class Shard:
             self._carry_over(engine, written)
 
     def abandon(self, copy: Path) -> None:
-        """Remove a copy that was not taken, and remember no more what it lacks."""
+        """Remove a copy that was not taken, and remember no more what it lacks.
+
+        That of a shard that was dropped went with it; another one may have been made at its place.
+        """
         with self._writing:
-            if copy.name != self._manifest.generation:
+            if not self._retired and copy.name != self._manifest.generation:
                 self._written_since_copy = None
                 shutil.rmtree(copy, ignore_errors=True)
 
