@@ -282,8 +282,11 @@ def _ray(chosen: Settings) -> Finding:
 
 def _left_overs(chosen: Settings, repair: bool) -> Iterator[Finding]:
     """What outlived what it belonged to, in a folder that no server uses at the moment."""
-    if chosen.records_url is None and not (chosen.data_dir / "records.sqlite").exists():
-        return  # nothing was ever started here
+    # A start leaves one of them, whatever the engines are. A look from elsewhere may be the first one at a
+    # database, and must not make tables there; a repair is asked for.
+    started = any((chosen.data_dir / one).exists() for one in ("records.sqlite", "executor.id"))
+    if not started and not (repair and chosen.records_url):
+        return
     try:
         counts = asyncio.run(_orphans(chosen, repair))
     except LaminaError as error:

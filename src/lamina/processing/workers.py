@@ -127,8 +127,9 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
         self._room = size
-        self._room_again = 0.0
         """How many workers there may be: fewer than `size` once there was seen to be no room."""
+        self._room_again = 0.0
+        """When it is tried again whether there is room for one more."""
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._closed = threading.Event()
