@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_bytes
@@ -83,15 +83,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 
 @asynccontextmanager
-async def open_reconciler(settings: Settings) -> AsyncIterator[tuple[Reconciler, list[Scope]]]:
+async def open_reconciler(
+    settings: Settings, *, alone: bool = True
+) -> AsyncIterator[tuple[Reconciler, list[Scope]]]:
     """The reconciler without a server, and every namespace that it can look through.
 
-    Raises `UnavailableError` while a server runs on the folder, or any process on the same records: what that
-    one is at work on looks like what a crash left.
+    Raises `UnavailableError` while a server runs on the folder, and if it is to be `alone`, as it must be to
+    repair, while any process uses the same records: what that one is at work on looks like what a crash left.
     """
     async with open_stores(settings) as ((records, vectors, blobs),):
         locks = Locks(records.database)
-        async with nobody_else(locks):
+        async with nobody_else(locks) if alone else nullcontext():
             scopes = [
                 Scope(one.organization_id, namespace.namespace_id)
                 async for organizations in records.repository(ORGANIZATIONS).iterate(EVERYWHERE)

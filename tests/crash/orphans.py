@@ -11,7 +11,8 @@ from lamina.documents.reconcile import Orphans
 
 async def orphans_in(data_dir: Path, *, repair: bool = False, **settings: Any) -> dict[str, Orphans]:
     """What belongs to nothing, by namespace id; nothing at all where all is well."""
-    async with open_reconciler(Settings(data_dir=data_dir, **settings)) as (reconciler, scopes):
+    chosen = Settings(data_dir=data_dir, **settings)
+    async with open_reconciler(chosen, alone=repair) as (reconciler, scopes):
         found = {
             scope.namespace: await (reconciler.repair(scope) if repair else reconciler.orphans(scope))
             for scope in scopes

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,51 @@ def test_half_a_restoration_is_not_served(tmp_path: Path) -> None:
     (server.data_dir / "restoration.json").write_text(json.dumps(unfinished))
     with pytest.raises(AssertionError, match="is not complete"):
         server.start()
+
+
+def test_a_backup_that_was_damaged_since_is_not_called_restored(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server:
+        with server.client() as client:
+            ingest(client, poem_with_photo, PHOTO_SCHEMA)
+        server.stop()
+    backup = ["backup", str(tmp_path / "copy"), "--data-dir", str(server.data_dir)]
+    lamina(server, *backup)
+    assert "name another one" in lamina(server, "backup", str(server.data_dir / "in"), *backup[2:], expect=2)
+
+    def restored(damage: Callable[[Path], None], number: int) -> str:
+        copy = tmp_path / f"copy{number}"
+        shutil.copytree(tmp_path / "copy", copy)
+        damage(copy)
+        return lamina(
+            server, "restore", str(copy), "--data-dir", str(tmp_path / f"restored{number}"), expect=1
+        ).replace("\n", " ")
+
+    def blob(copy: Path) -> Path:
+        return next(file for file in sorted((copy / "blobs").rglob("*")) if file.is_file())
+
+    def flipped(copy: Path) -> None:
+        data = bytearray(blob(copy).read_bytes())
+        data[len(data) // 2] ^= 1
+        blob(copy).write_bytes(data)
+
+    said = "is not what it was"
+    assert said in restored(lambda copy: blob(copy).unlink(), 1)
+    assert said in restored(flipped, 2)
+    assert said in restored(lambda copy: shutil.rmtree(copy / "vectors"), 3)
+    assert "holds no installation" in restored(lambda copy: (copy / "records.sqlite").unlink(), 4)
+    with pytest.raises(AssertionError, match="is not complete"):
+        RunningServer(tmp_path / "restored2").start()
+
+
+def test_what_cannot_be_copied_is_told_in_one_line(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path / "data")
+    nothing = ["--data-dir", str(tmp_path / "nothing")]
+    said = lamina(server, "backup", str(tmp_path / "copy"), *nothing, expect=1)
+    assert "holds no installation" in said.replace("\n", " ")
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "file").write_text("mine")
+    said = lamina(server, "backup", str(tmp_path / "file"), *nothing, expect=2)
+    assert "cannot be written to" in said.replace("\n", " ")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "backup.json").write_text('{"compl')
+    assert "is damaged" in lamina(server, "restore", str(tmp_path / "broken"), *nothing, expect=2)

@@ -170,6 +170,7 @@ async def test_what_differs_is_not_called_done(source: Stores, target: Stores, t
 def test_a_backup_that_is_complete_has_the_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, folder = tmp_path / "source", tmp_path / "copy"
     source.mkdir()
+    (source / "records.sqlite").touch()
     for name in KEYS:
         (source / name).write_text(f"the {name}")
 

@@ -305,7 +305,7 @@ async def _orphans(chosen: Settings, repair: bool) -> Counter[str]:
     from lamina.app import open_reconciler  # loads the server's packages
 
     counts: Counter[str] = Counter()
-    async with open_reconciler(chosen) as (reconciler, scopes):
+    async with open_reconciler(chosen, alone=repair) as (reconciler, scopes):
         for scope in scopes:
             found = await (reconciler.repair(scope) if repair else reconciler.orphans(scope))
             counts.update(found.counts)

@@ -3,7 +3,8 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 KEYS: Final = (ADMIN_KEY_FILE, "presign.key", "secrets.key")
 """Files of a data folder that belong to the installation, not to a store."""
-
-BACKUP: Final = "backup.json"
 
 _STORES: Final = {"records_url": "records", "vectors_url": "points", "blobs_url": "blobs"}
 
@@ -74,10 +73,15 @@ def backup(
 
     The folder is an installation of its own: `lamina serve --data-dir FOLDER` runs it.
     """
+    from lamina.transfer.preconditions import BACKUP  # loads the server's packages
+
     source = settings(data_dir=data_dir)
-    if folder.exists() and any(folder.iterdir()) and not (folder / BACKUP).is_file():
-        raise UsageFailure(f"{folder} is not empty and holds no unfinished backup")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.resolve().is_relative_to(source.data_dir.resolve()):
+        raise UsageFailure(f"{folder} lies in the folder that is to be copied; name another one")
+    with _usable(folder):
+        if folder.exists() and any(folder.iterdir()) and not (folder / BACKUP).is_file():
+            raise UsageFailure(f"{folder} is not empty and holds no unfinished backup")
+        folder.mkdir(parents=True, exist_ok=True)
     copy = _embedded(folder)
     counts = _move(
         source, copy, folder / BACKUP, str(folder), as_json, keys=partial(_copy_keys, source, copy)
@@ -91,17 +95,23 @@ def restore(
     as_json: options.AsJson = False,
 ) -> None:
     """Copy a backup into an installation that holds nothing, and verify the copy."""
+    from lamina.transfer.preconditions import BACKUP, RESTORATION  # loads the server's packages
+
     if not (folder / BACKUP).is_file():
         raise UsageFailure(f"{folder} holds no backup")
-    if not orjson.loads((folder / BACKUP).read_bytes())["complete"]:
+    try:
+        made = orjson.loads((folder / BACKUP).read_bytes())
+        complete, proof = made["complete"], made.get("proof")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageFailure(f"{folder / BACKUP} is damaged: what the backup holds cannot be told") from error
+    if not complete:
         raise UsageFailure(f"the backup in {folder} was cut off; finish it with lamina backup {folder}")
-    from lamina.transfer.preconditions import RESTORATION  # loads the server's packages
-
     copy, target = _embedded(folder), settings(data_dir=data_dir)
-    target.data_dir.mkdir(parents=True, exist_ok=True)
+    with _usable(target.data_dir):
+        target.data_dir.mkdir(parents=True, exist_ok=True)
     progress = target.data_dir / RESTORATION
     keys = partial(_copy_keys, copy, target, only_new=True)
-    counts = _move(copy, target, progress, str(folder), as_json, keys=keys)
+    counts = _move(copy, target, progress, str(folder), as_json, keys=keys, proof=proof)
     _show(counts, as_json)
 
 
@@ -116,13 +126,16 @@ def _move(
     quiet: bool,
     moved: Sequence[str] = tuple(_STORES),
     keys: Callable[[], None] | None = None,
+    proof: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     from lamina.transfer.copying import Progress, TransferError
 
     try:
         progress = Progress.at(file, name)
         with watch(quiet=quiet) as watching:
-            return asyncio.run(_moved(source, target, progress, moved, keys, Shown(watching, Counter())))
+            return asyncio.run(
+                _moved(source, target, progress, moved, keys, proof, Shown(watching, Counter()))
+            )
     except TransferError as error:
         raise Failure(error.message) from error
     except LaminaError as error:
@@ -135,13 +148,15 @@ async def _moved(
     progress: "Progress",
     moved: Sequence[str],
     keys: Callable[[], None] | None,
+    proof: Mapping[str, str] | None,
     said: Callable[[str, int], None],
 ) -> dict[str, int]:
     from lamina.engines import open_stores  # loads the server's packages
     from lamina.garbage import spare_collections
     from lamina.transfer.copying import copy
-    from lamina.transfer.preconditions import check_empty, check_idle, namespaces_of
+    from lamina.transfer.preconditions import check_empty, check_idle, check_installation, namespaces_of
 
+    check_installation(source)
     async with open_stores(source) as (ours,):  # by itself: a refusal leaves nothing at the target
         await check_idle(ours[0])
     async with open_stores(source, target) as (ours, theirs):
@@ -152,7 +167,7 @@ async def _moved(
         if keys is not None:  # before the stores: what is complete has its keys
             keys()
         return await copy(
-            _stores(ours, moved), _stores(theirs, moved), await namespaces_of(ours[0]), progress, said
+            _stores(ours, moved), _stores(theirs, moved), await namespaces_of(ours[0]), progress, said, proof
         )
 
 
@@ -204,6 +219,15 @@ def _copy_keys(source: Settings, target: Settings, *, only_new: bool = False) ->
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(copy)
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Say in one line why a folder cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageFailure(f"{folder} cannot be written to: {error.strerror}; name another folder") from error
 
 
 def _show(counts: dict[str, int], as_json: bool) -> None:

@@ -274,6 +274,20 @@ class Settings(BaseSettings):
             key_of(chosen)
         return chosen
 
+    @field_validator("vectors_url")
+    @classmethod
+    def _looks_like_http(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # of a port that is none
+            usable = False
+        if not usable:
+            raise ValueError("must be http://host:port of a Qdrant server, or https://")
+        return url
+
     @field_validator("records_url")
     @classmethod
     def _looks_like_postgresql(cls, url: SecretStr | None) -> SecretStr | None:

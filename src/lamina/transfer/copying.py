@@ -9,7 +9,15 @@ import asyncio
 import hashlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +26,7 @@ from typing import Any, Final, Self, TypeVar
 import numpy as np
 import orjson
 
+from lamina import __version__
 from lamina.core.errors import LaminaError, NotFoundError
 from lamina.stores.blobs.base import BlobInfo, BlobStore
 from lamina.stores.records.copying import tables
@@ -73,6 +82,8 @@ class Progress:
     cursors: dict[str, str | None] = field(default_factory=dict)
     """For each collection that was begun, behind which point it goes on; None when all are there."""
     counts: dict[str, int] = field(default_factory=dict)
+    proof: dict[str, str] = field(default_factory=dict)
+    """What a complete copy holds: digests of tables and of blobs, and numbers of points."""
     complete: bool = False
     _written: float = field(default=0.0, init=False)
 
@@ -113,6 +124,7 @@ class Progress:
             "target": self.target,
             "cursors": self.cursors,
             "counts": self.counts,
+            "proof": self.proof,
             "complete": self.complete,
         }
         fresh = self.file.with_suffix(".new")
@@ -121,19 +133,26 @@ class Progress:
 
 
 async def copy(
-    source: Stores, target: Stores, namespaces: Sequence[str], progress: Progress, said: Said
+    source: Stores,
+    target: Stores,
+    namespaces: Sequence[str],
+    progress: Progress,
+    said: Said,
+    expected: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Copy everything and verify it; how many rows, points and blobs there are.
 
     Nothing may write to the source meanwhile. Raises `DifferenceError` where the copy is not
-    the same in the end; a later call goes on from what has arrived.
+    the same in the end, or not what is `expected` of a source that is a copy itself (the proof of its
+    progress); a later call goes on from what has arrived.
     """
     progress.complete = False
+    proof = {"version": __version__}
     progress.write()
     counts = {"records": 0, "points": 0, "blobs": 0}
     # Records come last: a server that is started on half a copy finds no installation in it.
     if source.blobs and target.blobs:
-        counts["blobs"] = await _blobs(source.blobs, target.blobs, said)
+        counts["blobs"], proof["blobs"] = await _blobs(source.blobs, target.blobs, said)
     if source.vectors and target.vectors:
         for namespace in namespaces:
             places = [CollectionRef(namespace, one) for one in await source.vectors.collections(namespace)]
@@ -144,21 +163,36 @@ async def copy(
                 for at in places:
                     await _points(source.vectors, target.vectors, at, progress, said)
                     try:
-                        counts["points"] += await _verify_points(source.vectors, target.vectors, at, said)
+                        count = await _verify_points(source.vectors, target.vectors, at, said)
                     except DifferenceError:
                         progress.begin_anew(at)
                         raise
+                    counts["points"] += count
+                    proof[f"points of {_key(at)}"] = str(count)
     if source.records and target.records:
-        counts["records"] = await _records(source.records, target.records, said)
-    progress.counts, progress.complete = counts, True
+        counts["records"] = await _records(source.records, target.records, said, proof)
+    _check_proof(proof, expected or {})
+    progress.counts, progress.proof, progress.complete = counts, proof, True
     progress.write()
     return counts
+
+
+def _check_proof(proof: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Raise `DifferenceError` when a source is not what it was; another version has other tables."""
+    same_version = expected.get("version") == proof["version"]
+    for part, told in expected.items():
+        comparable = part != "version" and (same_version or not part.startswith("table "))
+        if comparable and proof.get(part) != told:
+            raise DifferenceError(
+                f"The backup is not what it was when it was made, in its {part}: files were lost or damaged, "
+                "or it was served since. Take another one."
+            )
 
 
 # Records
 
 
-async def _records(source: SqlRecordStore, target: SqlRecordStore, said: Said) -> int:
+async def _records(source: SqlRecordStore, target: SqlRecordStore, said: Said, proof: dict[str, str]) -> int:
     count = 0
     for table in await tables(source.database, target.database):
         async for rows in table.copy():
@@ -170,6 +204,7 @@ async def _records(source: SqlRecordStore, target: SqlRecordStore, said: Said) -
                 "or rows that differ. Was the target in use? Begin with an empty one."
             )
         said("verified", ours[0])
+        proof[f"table {table.ours.name}"] = ours[1]
         count += ours[0]
     return count
 
@@ -311,19 +346,26 @@ def _close(one: Vector, other: Vector) -> bool:
 # Blobs
 
 
-async def _blobs(source: BlobStore, target: BlobStore, said: Said) -> int:
+async def _blobs(source: BlobStore, target: BlobStore, said: Said) -> tuple[int, str]:
+    """How many there are, and a SHA-256 of all, in whatever order they come."""
+    total = 0
+
     async def arrive(info: BlobInfo) -> None:
         if await _size(target, info.key) != info.size:
             await target.put(info.key, source.stream(info.key))
             said("blobs", 1)
 
     async def verify(info: BlobInfo) -> None:
-        if await _sha256(source, info.key) != await _sha256(target, info.key):
+        nonlocal total
+        sha = await _sha256(source, info.key)
+        if sha != await _sha256(target, info.key):
             raise DifferenceError(f"The blob {info.key} is not the same in the copy.")
+        total += int.from_bytes(hashlib.sha256(info.key.encode() + sha).digest())
         said("verified", 1)
 
     await _each(source.list(""), arrive)
-    return await _each(source.list(""), verify)
+    count = await _each(source.list(""), verify)
+    return count, f"{total % 2**256:064x}"
 
 
 async def _each(blobs: AsyncIterator[BlobInfo], work: Callable[[BlobInfo], Awaitable[None]]) -> int:

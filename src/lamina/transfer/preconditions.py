@@ -18,9 +18,18 @@ from lamina.transfer.copying import TransferError
 
 MIGRATION = "migration.json"
 RESTORATION = "restoration.json"
+BACKUP = "backup.json"
 """Files of a data folder that tell how far a copy has come."""
 
 _UNDER_WAY = (Status.PENDING, Status.QUEUED, Status.IN_PROGRESS, Status.PROCESSING)
+
+
+def check_installation(source: Settings) -> None:
+    """Raise `TransferError` when a data folder that is to be copied holds none."""
+    if source.records_url is None and not (source.data_dir / "records.sqlite").is_file():
+        raise TransferError(
+            f"{source.data_dir.absolute()} holds no installation: name its folder with --data-dir."
+        )
 
 
 async def check_idle(records: SqlRecordStore) -> None:
@@ -57,12 +66,12 @@ def without_password(url: str) -> str:
 def refuse_half_copies(settings: Settings) -> None:
     """Raise `UnavailableError` when the settings name stores that a copy was not finished to."""
     named = {without_password(url) for url in settings.servers if url}
-    for name, command in ((MIGRATION, "migrate"), (RESTORATION, "restore")):
+    for name, command in ((MIGRATION, "migrate"), (RESTORATION, "restore"), (BACKUP, "backup")):
         file: Path = settings.data_dir / name
         if not file.is_file():
             continue
         stored = orjson.loads(file.read_bytes())
-        mine = name == RESTORATION or any(url in stored["target"] for url in named)
+        mine = name != MIGRATION or any(url in stored["target"] for url in named)
         if mine and not stored["complete"]:
             raise UnavailableError(
                 f"The copy of an installation to {stored['target']} is not complete. "

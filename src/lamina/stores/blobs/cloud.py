@@ -233,6 +233,12 @@ def opened(url: str, *, endpoint: str | None = None) -> CloudStore:
         )
     prefix = canonical_prefix(parts.path.strip("/")) or None
     at = endpoint or next(filter(None, map(os.environ.get, _ENDPOINTS[parts.scheme])), None)
+    if at is not None and not at.startswith(("http://", "https://")):
+        raise ValidationError(
+            f"The endpoint {at} of the blob store {url} must begin with http:// or https://. "
+            f"Correct {' or '.join(_ENDPOINTS[parts.scheme])}, or LAMINA_BLOBS_PUBLIC_ENDPOINT.",
+            field="blobs_url",
+        )
     client: ClientConfig = {**CLIENT}
     if at is not None and at.startswith("http://"):
         client["allow_http"] = True

@@ -319,6 +319,8 @@ _MENDING: Final = (
     ("permission denied", "make the user the owner of the database"),
     ("starting up", "wait until the server has started"),
     ("too many", "lower LAMINA_RECORDS_CONNECTIONS, or raise the server's max_connections"),
+    ("invalid connection option", "remove it from LAMINA_RECORDS_URL"),
+    ("SSL", "set sslmode in LAMINA_RECORDS_URL to what the server offers"),
     ("password", "correct user and password in LAMINA_RECORDS_URL"),
     ("role", "correct the user in LAMINA_RECORDS_URL, or create it"),
     ("pg_hba", "let this machine in with a line in the server's pg_hba.conf"),

@@ -133,7 +133,10 @@ class Server:
 
     async def check(self) -> None:
         """Raise `UnavailableError` that says how to mend it when this is no server that can be used."""
-        told = await self.ask(self.client.info)
+        try:
+            told = await self.ask(self.client.info)
+        except ValueError as error:  # it answers, in another way
+            raise self._unreachable(error) from error
         if "qdrant" not in told.title.lower():
             raise UnavailableError(f"{self.options.url} is no Qdrant server: set LAMINA_VECTORS_URL to one.")
         if tuple(map(int, re.findall(r"\d+", told.version)[:2])) < OLDEST:
