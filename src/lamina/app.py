@@ -1,7 +1,6 @@
 """The one place that wires the parts over their engines."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from lamina.api.limits import RateLimits
 from lamina.api.services import Services
 from lamina.bootstrap import bootstrap
 from lamina.core.models import now
+from lamina.core.private_files import write_private
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.settings import Settings, key_of
 from lamina.documents.documents import DerivedDocuments, DocumentService
@@ -344,12 +344,5 @@ def _key(chosen: SecretStr | None, path: Path) -> bytes:
 def _secret(path: Path) -> bytes:
     """32 random bytes to sign or to seal with, or to be known by: made once, readable by their owner only."""
     if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())  # a key that a power cut loses takes what it sealed with it
-        fresh.rename(path)
+        write_private(path, token_bytes(32))
     return path.read_bytes()

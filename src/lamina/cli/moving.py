@@ -1,7 +1,6 @@
 """`lamina migrate`, `backup` and `restore`: everything from one set of stores to another, verified."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from lamina.cli.failures import Failure, UsageFailure
 from lamina.cli.output import put_fields, put_json, say
 from lamina.cli.progress import Watch, watch
 from lamina.core.errors import LaminaError
+from lamina.core.private_files import write_private
 from lamina.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -207,18 +207,12 @@ def _embedded(folder: Path) -> Settings:
 
 
 def _copy_keys(source: Settings, target: Settings, *, only_new: bool = False) -> None:
-    """Copy the files of keys, for their owner's eyes only; each is there as a whole or not at all."""
+    """Copy the files of keys."""
     for name in KEYS:
         original, copy = source.data_dir / name, target.data_dir / name
         if not original.is_file() or (only_new and copy.exists()):
             continue
-        fresh = copy.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(original.read_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(copy)
+        write_private(copy, original.read_bytes())
 
 
 @contextmanager
