@@ -34,8 +34,9 @@ from bench.wire import Wire
 from lamina.core.settings import Settings
 from lamina.engines import open_stores
 from lamina.garbage import spare_collections
-from lamina.transfer.copying import Progress, Stores, copy
-from lamina.transfer.preconditions import MIGRATION, namespaces_of
+from lamina.transfer.copying import Stores, copy
+from lamina.transfer.preconditions import namespaces_of
+from lamina.transfer.progress import MIGRATION, Progress
 from tests.s3 import variables
 from tests.shared import Shared
 

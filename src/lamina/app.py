@@ -71,13 +71,14 @@ _DRAIN_SECONDS = 10.0
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the engines, wire the services, and go on with what was left unfinished."""
-    refuse_half_copies(settings)
     with held(settings.data_dir) as mark:
         crash = _Crash(unswept=mark.tell() > 0)
         mark.write("A server runs, or was killed.\n")
         mark.flush()
-        async with open_engines(settings) as engines, _wired(settings, engines, crash) as services:
-            yield services
+        async with open_engines(settings) as engines:
+            refuse_half_copies(settings, await engines[0].marked())
+            async with _wired(settings, engines, crash) as services:
+                yield services
         if not crash.unswept:
             mark.truncate(0)
 
@@ -92,6 +93,7 @@ async def open_reconciler(
     repair, while any process uses the same records: what that one is at work on looks like what a crash left.
     """
     async with open_stores(settings) as ((records, vectors, blobs),):
+        refuse_half_copies(settings, await records.marked())
         locks = Locks(records.database)
         async with nobody_else(locks) if alone else nullcontext():
             scopes = [

@@ -12,6 +12,7 @@ from lamina.core.settings import Settings
 from lamina.stores.blobs.base import BlobStore
 from lamina.stores.blobs.cloud import CloudBlobStore
 from lamina.stores.blobs.folder import FolderBlobStore
+from lamina.stores.records.database import Database, Seen
 from lamina.stores.records.sql import SqlRecordStore
 from lamina.stores.vectors.base import VectorStore
 from lamina.stores.vectors.edge import EdgeVectorStore
@@ -51,8 +52,22 @@ async def open_stores(settings: Settings, *others: Settings) -> AsyncIterator[li
 
 async def _records(settings: Settings) -> SqlRecordStore:
     if settings.records_url is None:
-        return await SqlRecordStore.open(f"sqlite+aiosqlite:///{settings.data_dir / 'records.sqlite'}")
+        return await SqlRecordStore.open(_sqlite_url(settings))
     return await SqlRecordStore.open(settings.records_url.get_secret_value(), settings.records_connections)
+
+
+async def see_records(settings: Settings) -> Seen | None:
+    """What is to be seen of the records without a change to them; None where the first start makes a file.
+
+    Raises a `LaminaError` that says how to mend it when they cannot be used.
+    """
+    if settings.records_url is not None:
+        return await Database.look(settings.records_url.get_secret_value())
+    return await Database.look(_sqlite_url(settings)) if settings.sqlite_file.is_file() else None
+
+
+def _sqlite_url(settings: Settings) -> str:
+    return f"sqlite+aiosqlite:///{settings.sqlite_file}"
 
 
 async def _blob_store(settings: Settings) -> BlobStore:
@@ -117,5 +132,7 @@ def held(folder: Path) -> Iterator[IO[str]]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a process that is killed lets go of it
         except BlockingIOError:
-            raise UnavailableError(f"Another Lamina process uses the folder {folder.absolute()}.") from None
+            raise UnavailableError(
+                f"Another Lamina process uses the folder {folder.absolute()}. Stop it first."
+            ) from None
         yield file

@@ -4,12 +4,15 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from lamina.transfer.progress import Progress
 from tests.s3 import variables
 from tests.server import RunningServer
 from tests.shared import shared_stores
@@ -103,6 +106,38 @@ def test_an_installation_moves_to_servers_and_serves_there_what_it_served(tmp_pa
             assert (after["found"], after["pictures"]) == (before["found"], before["pictures"])
 
 
+def test_half_a_migration_is_not_served_from_another_folder(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server, shared_stores(tmp_path) as shared:
+        with server.client() as client:
+            corpus = ingest(client, poem_with_photo, PHOTO_SCHEMA)
+        before = seen(server, corpus)
+        server.stop()
+        moving = ["migrate", "--data-dir", str(server.data_dir)]
+        for name in ("RECORDS", "VECTORS", "BLOBS"):
+            moving += [f"--{name.lower()}-url", shared.env[f"LAMINA_{name}_URL"]]
+        mover = RunningServer(server.data_dir, env=variables(shared.s3.url))
+        with sa.create_engine(shared.database).connect() as records:
+            copying = subprocess.Popen(
+                [sys.executable, "-m", "lamina", *moving], env=mover.environment(), stderr=subprocess.DEVNULL
+            )
+            deadline = time.monotonic() + 60
+            for question in ("to_regclass('unfinished_copy') IS NOT NULL", "EXISTS (TABLE unfinished_copy)"):
+                while not records.execute(sa.text(f"SELECT {question}")).scalar_one():
+                    assert time.monotonic() < deadline
+                    records.rollback()
+            copying.kill()
+            copying.wait()
+        elsewhere = RunningServer(tmp_path / "elsewhere", env=shared.env, api_key=server.admin_key)
+        with pytest.raises(AssertionError, match="half a copy"):
+            elsewhere.start()
+        looked = ["doctor", "--data-dir", str(elsewhere.data_dir), "--port", "0"]
+        assert "failed: copy" in lamina(elsewhere, *looked, expect=1)
+        lamina(mover, *moving)
+        shutil.copy(server.data_dir / "admin.key", elsewhere.data_dir)
+        with RunningServer(elsewhere.data_dir, env=shared.env, api_key=server.admin_key) as moved:
+            assert sorted(map(str, seen(moved, corpus)["documents"])) == sorted(map(str, before["documents"]))
+
+
 def test_a_folder_of_something_else_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("mine")
@@ -125,9 +160,8 @@ def test_a_store_is_not_copied_onto_itself(tmp_path: Path) -> None:
 def test_half_a_restoration_is_not_served(tmp_path: Path) -> None:
     server = RunningServer(tmp_path / "data")
     server.data_dir.mkdir()
-    unfinished = {"target": "copy", "cursors": {}, "counts": {}, "complete": False}
-    (server.data_dir / "restoration.json").write_text(json.dumps(unfinished))
-    with pytest.raises(AssertionError, match="is not complete"):
+    Progress.at(server.data_dir / "restoration.json", "copy").write()
+    with pytest.raises(AssertionError, match="half a copy"):
         server.start()
 
 
@@ -140,7 +174,7 @@ def test_a_backup_that_was_damaged_since_is_not_called_restored(tmp_path: Path) 
     lamina(server, *backup)
     assert "name another one" in lamina(server, "backup", str(server.data_dir / "in"), *backup[2:], expect=2)
 
-    def restored(damage: Callable[[Path], None], number: int) -> str:
+    def restored(damage: Callable[[Path], object], number: int) -> str:
         copy = tmp_path / f"copy{number}"
         shutil.copytree(tmp_path / "copy", copy)
         damage(copy)
@@ -160,8 +194,11 @@ def test_a_backup_that_was_damaged_since_is_not_called_restored(tmp_path: Path) 
     assert said in restored(lambda copy: blob(copy).unlink(), 1)
     assert said in restored(flipped, 2)
     assert said in restored(lambda copy: shutil.rmtree(copy / "vectors"), 3)
+    assert f"{said} when it was made, in its key secrets.key" in restored(
+        lambda copy: (copy / "secrets.key").write_bytes(bytes(32)), 5
+    )
     assert "holds no installation" in restored(lambda copy: (copy / "records.sqlite").unlink(), 4)
-    with pytest.raises(AssertionError, match="is not complete"):
+    with pytest.raises(AssertionError, match="half a copy"):
         RunningServer(tmp_path / "restored2").start()
 
 

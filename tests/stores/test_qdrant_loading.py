@@ -18,7 +18,8 @@ from lamina.stores.vectors.server import QdrantVectorStore
 from lamina.stores.vectors.server_client import ServerOptions
 from lamina.stores.vectors.server_loading import put_off, segments_for
 from lamina.stores.vectors.server_registry import Optimizing
-from lamina.transfer.copying import DifferenceError, Progress, Stores, copy
+from lamina.transfer.copying import DifferenceError, Stores, copy
+from lamina.transfer.progress import Progress
 from tests.qdrant import QdrantServer
 from tests.stores.test_qdrant_store import several
 from tests.stores.vector_points import AT, ELSEWHERE, SIZE, document, filled

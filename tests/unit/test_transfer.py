@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from lamina.engines import open_engines, open_stores
 from lamina.platform.tasks import TASKS, Task, TaskType
 from lamina.processing.batches import BATCHES, Batch
 from lamina.stores.blobs.folder import FolderBlobStore
+from lamina.stores.records.marks import Mark
 from lamina.stores.records.sql import SqlRecordStore
 from lamina.stores.vectors.base import CollectionRef, Lexical, Point, VectorQuery, VectorSpec
 from lamina.stores.vectors.edge import EdgeVectorStore
-from lamina.transfer.copying import DifferenceError, Progress, Stores, TransferError, copy
-from lamina.transfer.preconditions import refuse_half_copies
+from lamina.transfer.copying import DifferenceError, Stores, copy
+from lamina.transfer.preconditions import check_empty, refuse_half_copies
+from lamina.transfer.progress import Progress, TransferError
 
 AT = CollectionRef("ns_1", "col_1")
 SCOPE = Scope("org_1", "ns_1")
@@ -104,9 +107,10 @@ def silent(part: str, more: int) -> None:
 async def test_everything_arrives(source: Stores, target: Stores, tmp_path: Path) -> None:
     said: dict[str, int] = {}
     progress = Progress.at(tmp_path / "p.json", "there")
-    counts = await copy(
+    counts, proof = await copy(
         source, target, ["ns_1"], progress, lambda part, more: said.update({part: said.get(part, 0) + more})
     )
+    progress.finish(counts, proof)
     assert counts == {"records": 2_100, "points": COUNT, "blobs": 5}
     assert said == {**counts, "verified": 2_100 + COUNT + 5}
     assert target.records
@@ -137,34 +141,62 @@ async def test_a_copy_that_was_cut_off_is_not_complete_and_goes_on(
         Progress.at(tmp_path / "p.json", "elsewhere")
     assert await target.records.repository(TASKS).count(EVERYWHERE) == 0, "records come last"
     target.vectors.writes_left = 2
-    counts = await copy(source, target, ["ns_1"], Progress.at(tmp_path / "p.json", "there"), silent)
+    counts, _ = await copy(source, target, ["ns_1"], Progress.at(tmp_path / "p.json", "there"), silent)
     assert counts["points"] == COUNT
 
 
-async def test_what_differs_is_not_called_done(source: Stores, target: Stores, tmp_path: Path) -> None:
-    progress = Progress.at(tmp_path / "p.json", "there")
-    await copy(source, target, ["ns_1"], progress, silent)
+class Forgetful(CutOff):
+    """A store that loses what it is given of a document."""
+
+    async def upsert(self, at: CollectionRef, points: Sequence[Point]) -> None:
+        """Write all but one."""
+        await super().upsert(at, [point for point in points if point.document_id != "doc_6"])
+
+
+async def test_what_differs_is_not_called_done(source: Stores, tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    target = replace(await opened(tmp_path / "target"), vectors=Forgetful(tmp_path / "target" / "vectors"))
+    for _ in range(2):  # the first try, and one that copies anew what the first one has copied
+        with pytest.raises(DifferenceError, match="1,234 points and its copy 1,233"):
+            await copy(source, target, ["ns_1"], Progress.at(tmp_path / "p.json", "there"), silent)
+    await closed(target)
+
+
+async def test_what_changed_between_two_tries_is_copied_anew(
+    source: Stores, target: Stores, tmp_path: Path
+) -> None:
+    assert source.vectors
+    assert source.records
+    assert source.blobs
     assert target.vectors
-    assert target.blobs
     assert target.records
-    await target.vectors.replace_payloads(AT, {"doc_5": {"n": -5}})
-    with pytest.raises(DifferenceError, match="doc_5"):
-        await copy(source, target, ["ns_1"], progress, silent)
-    assert not progress.complete
-    await copy(source, target, ["ns_1"], progress, silent)  # which was copied anew
-    await target.vectors.delete(AT, ["doc_6"])
-    with pytest.raises(DifferenceError, match="1,234 points and its copy 1,233"):
-        await copy(source, target, ["ns_1"], progress, silent)
-    await copy(source, target, ["ns_1"], progress, silent)
-    await target.blobs.put("ns_1/a/3.bin", b"x" * 1_000)
-    with pytest.raises(DifferenceError, match=r"3\.bin"):
-        await copy(source, target, ["ns_1"], progress, silent)
-    await target.blobs.delete("ns_1/a/3.bin")
-    await copy(source, target, ["ns_1"], progress, silent)
-    task = await target.records.repository(TASKS).get(SCOPE, "task_9")
-    await target.records.repository(TASKS).update(SCOPE, task.model_copy(update={"error": "other"}))
-    with pytest.raises(DifferenceError, match="tasks"):
-        await copy(source, target, ["ns_1"], progress, silent)
+    assert target.blobs
+
+    async def copied() -> dict[str, int]:
+        return (await copy(source, target, ["ns_1"], Progress.at(tmp_path / "p.json", "there"), silent))[0]
+
+    gone = CollectionRef("ns_1", "col_2")
+    await source.vectors.create(gone, [VectorSpec("dense", 8)])
+    await source.vectors.upsert(gone, [Point("doc_x", {}, {})])
+    assert (await copied())["points"] == COUNT + 1
+    # The source was served meanwhile.
+    await source.vectors.replace_payloads(AT, {"doc_5": {"n": -5}})
+    await source.vectors.delete(AT, ["doc_6"])
+    await source.vectors.drop(gone)
+    await source.blobs.delete("ns_1/a/0.bin")
+    await source.blobs.put("ns_1/a/3.bin", b"x" * 1_000)
+    tasks = source.records.repository(TASKS)
+    task = await tasks.get(SCOPE, "task_9")
+    await tasks.update(SCOPE, task.model_copy(update={"error": "other"}))
+    await tasks.delete(SCOPE, "task_10")
+    assert await copied() == {"records": 2_099, "points": COUNT - 1, "blobs": 4}
+    assert await target.vectors.collections("ns_1") == ["col_1"]
+    kept = sorted([info.key async for info in target.blobs.list("")])
+    assert kept == [f"ns_1/a/{n}.bin" for n in range(1, 5)]
+    # The target was emptied meanwhile: everything arrives in one try.
+    await target.vectors.drop(AT)
+    await target.blobs.delete_prefix("")
+    assert await copied() == {"records": 2_099, "points": COUNT - 1, "blobs": 4}
 
 
 def test_a_backup_that_is_complete_has_the_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,9 +241,38 @@ def test_a_backup_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_half_a_migration_is_not_served(tmp_path: Path) -> None:
-    progress = Progress(tmp_path / "migration.json", "points at http://127.0.0.1:1/, blobs at s3://b/p")
-    progress.write()
-    refuse_half_copies(Settings(data_dir=tmp_path))  # which names none of these stores
+    settings = Settings(data_dir=tmp_path, vectors_url="http://127.0.0.1:1", blobs_url="s3://b/p")
+    elsewhere = settings.model_copy(update={"vectors_url": "http://127.0.0.1:2", "blobs_url": None})
+    Progress.at(tmp_path / "migration.json", "points at http://127.0.0.1:1, blobs at s3://b/p").write()
+    refuse_half_copies(elsewhere, None)
+    with pytest.raises(UnavailableError, match="migrate"):
+        refuse_half_copies(settings, None)
+    (tmp_path / "migration.json").write_text('{"target": "points')
+    with pytest.raises(TransferError, match=r"migration\.json is damaged"):
+        refuse_half_copies(elsewhere, None)
+
+
+async def test_records_tell_of_half_a_migration(source: Stores, tmp_path: Path) -> None:
+    assert source.records
+    settings = Settings(data_dir=tmp_path, vectors_url="http://127.0.0.1:1", blobs_url="s3://b/p")
+    before = settings.model_copy(update={"vectors_url": "http://127.0.0.1:2"})
+    await source.records.mark(Mark("migrate", "records elsewhere"))
+    await source.records.mark(Mark("migrate", "points elsewhere", {"vectors_url": before.vectors_url}))
+    mark = await source.records.marked()
+    refuse_half_copies(before, mark)  # the source may be used as it was
+    with pytest.raises(UnavailableError, match="points elsewhere"):
+        refuse_half_copies(settings, mark)
+    with pytest.raises(UnavailableError, match="records elsewhere"):
+        refuse_half_copies(before, Mark("migrate", "records elsewhere"))
+    await source.records.unmark()
+    assert await source.records.marked() is None
+
+
+async def test_a_store_that_holds_something_is_not_copied_to(source: Stores, target: Stores) -> None:
+    await check_empty(target, ["ns_1"])
+    for held in (Stores(None, source.vectors, None), Stores(None, None, source.blobs)):
+        with pytest.raises(TransferError, match="already"):
+            await check_empty(held, ["ns_1"])
 
 
 async def test_a_copy_builds_no_graphs(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module, metadata
@@ -83,11 +83,9 @@ def examine(*, data_dir: Path | None, port: int | None, repair: bool = False) ->
     yield data_folder(chosen.data_dir)
     yield _admin_key(chosen.data_dir)
     yield _disk(chosen.data_dir)
-    records = _records(chosen)
-    if records is not None:
-        yield records
+    usable = yield from _records(chosen)
     yield from _servers(chosen)
-    if records is None or records.level is Level.OK:
+    if usable:
         yield from _left_overs(chosen, repair)
     yield _port(chosen)
 
@@ -216,19 +214,24 @@ def _disk(folder: Path) -> Finding:
     return Finding("disk", Level.OK, text)
 
 
-def _records(chosen: Settings) -> Finding | None:
-    """The record store, where it is a server. Its tables stay as they are."""
-    if chosen.records_url is None:
-        return None
-    from lamina.stores.records.database import Database
+def _records(chosen: Settings) -> Generator[Finding, None, bool]:
+    """The record store, whose tables stay as they are. Whether it may be used, which half a copy may not."""
+    from lamina.engines import see_records  # loads the server's packages
+    from lamina.transfer.preconditions import refuse_half_copies
 
+    check = "records"
     try:
-        place, revision = asyncio.run(Database.look(chosen.records_url.get_secret_value()))
+        seen = asyncio.run(see_records(chosen))
+        if seen is not None:
+            tables = f"tables at revision {seen.revision}" if seen.revision else "no tables yet"
+            yield Finding(check, Level.OK, f"{seen.place}, {tables}")
+        check = "copy"
+        refuse_half_copies(chosen, seen.mark if seen else None)
     except LaminaError as error:
         found, _, mend = error.message.partition(" To mend it, ")
-        return Finding("records", Level.FAILED, found, mend.rstrip(".") or "see the message")
-    state = f"tables at revision {revision}" if revision else "no tables yet; the first start makes them"
-    return Finding("records", Level.OK, f"{place}, {state}")
+        yield Finding(check, Level.FAILED, found, mend.rstrip(".") or "see the message")
+        return False
+    return True
 
 
 def _servers(chosen: Settings) -> Iterator[Finding]:

@@ -1,15 +1,15 @@
 """`lamina migrate`, `backup` and `restore`: everything from one set of stores to another, verified."""
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from lamina.cli import options
@@ -23,7 +23,8 @@ from lamina.core.settings import Settings
 
 if TYPE_CHECKING:
     from lamina.engines import Engines
-    from lamina.transfer.copying import Progress, Stores
+    from lamina.transfer.copying import Stores
+    from lamina.transfer.progress import Progress
 
 KEYS: Final = (ADMIN_KEY_FILE, "presign.key", "secrets.key")
 """Files of a data folder that belong to the installation, not to a store."""
@@ -55,7 +56,8 @@ def migrate(
                 f"LAMINA_{name.upper()} names that store already: unset it, so that the command finds "
                 "what is to be copied"
             )
-    from lamina.transfer.preconditions import MIGRATION, without_password  # loads the server's packages
+    from lamina.transfer.preconditions import without_password  # loads the server's packages
+    from lamina.transfer.progress import MIGRATION
 
     whereto = ", ".join(f"{_STORES[name]} at {without_password(url)}" for name, url in moved.items())
     counts = _move(source, target, source.data_dir / MIGRATION, whereto, as_json, tuple(moved))
@@ -73,7 +75,7 @@ def backup(
 
     The folder is an installation of its own: `lamina serve --data-dir FOLDER` runs it.
     """
-    from lamina.transfer.preconditions import BACKUP  # loads the server's packages
+    from lamina.transfer.progress import BACKUP  # loads the server's packages
 
     source = settings(data_dir=data_dir)
     if folder.resolve().is_relative_to(source.data_dir.resolve()):
@@ -95,23 +97,22 @@ def restore(
     as_json: options.AsJson = False,
 ) -> None:
     """Copy a backup into an installation that holds nothing, and verify the copy."""
-    from lamina.transfer.preconditions import BACKUP, RESTORATION  # loads the server's packages
+    from lamina.transfer.progress import BACKUP, RESTORATION, Progress, TransferError  # loads the packages
 
     if not (folder / BACKUP).is_file():
         raise UsageFailure(f"{folder} holds no backup")
     try:
-        made = orjson.loads((folder / BACKUP).read_bytes())
-        complete, proof = made["complete"], made.get("proof")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageFailure(f"{folder / BACKUP} is damaged: what the backup holds cannot be told") from error
-    if not complete:
+        made = Progress.read(folder / BACKUP)
+    except TransferError as error:
+        raise UsageFailure(error.message) from error
+    if not made.complete:
         raise UsageFailure(f"the backup in {folder} was cut off; finish it with lamina backup {folder}")
     copy, target = _embedded(folder), settings(data_dir=data_dir)
     with _usable(target.data_dir):
         target.data_dir.mkdir(parents=True, exist_ok=True)
     progress = target.data_dir / RESTORATION
     keys = partial(_copy_keys, copy, target, only_new=True)
-    counts = _move(copy, target, progress, str(folder), as_json, keys=keys, proof=proof)
+    counts = _move(copy, target, progress, str(folder), as_json, keys=keys, expected=made.proof)
     _show(counts, as_json)
 
 
@@ -125,21 +126,22 @@ def _move(
     name: str,
     quiet: bool,
     moved: Sequence[str] = tuple(_STORES),
-    keys: Callable[[], None] | None = None,
-    proof: Mapping[str, str] | None = None,
+    keys: Callable[[], dict[str, str]] | None = None,
+    expected: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
-    from lamina.transfer.copying import Progress, TransferError
+    from lamina.transfer.progress import Progress, TransferError
 
     try:
         progress = Progress.at(file, name)
         with watch(quiet=quiet) as watching:
             return asyncio.run(
-                _moved(source, target, progress, moved, keys, proof, Shown(watching, Counter()))
+                _moved(source, target, progress, moved, keys, expected, Shown(watching, Counter()))
             )
     except TransferError as error:
         raise Failure(error.message) from error
     except LaminaError as error:
-        raise Failure(f"{error.message} Give the command again to go on.") from error
+        begun = " Give the command again to go on." if file.is_file() else ""
+        raise Failure(error.message + begun) from error
 
 
 async def _moved(
@@ -147,28 +149,49 @@ async def _moved(
     target: Settings,
     progress: "Progress",
     moved: Sequence[str],
-    keys: Callable[[], None] | None,
-    proof: Mapping[str, str] | None,
+    keys: Callable[[], dict[str, str]] | None,
+    expected: Mapping[str, str] | None,
     said: Callable[[str, int], None],
 ) -> dict[str, int]:
     from lamina.engines import open_stores  # loads the server's packages
     from lamina.garbage import spare_collections
-    from lamina.transfer.copying import copy
-    from lamina.transfer.preconditions import check_empty, check_idle, check_installation, namespaces_of
+    from lamina.processing.membership import nobody_else
+    from lamina.stores.records.locks import Locks
+    from lamina.stores.records.marks import Mark
+    from lamina.transfer.copying import check_proof, copy
+    from lamina.transfer.preconditions import (
+        check_empty,
+        check_idle,
+        check_installation,
+        namespaces_of,
+        places,
+    )
+    from lamina.transfer.progress import COMMANDS
 
     check_installation(source)
-    async with open_stores(source) as (ours,):  # by itself: a refusal leaves nothing at the target
-        await check_idle(ours[0])
-    async with open_stores(source, target) as (ours, theirs):
-        if "records_url" in moved and not progress.file.is_file():
-            await check_empty(theirs[0])
+    async with open_stores(source) as (ours,), nobody_else(Locks(ours[0].database)):
+        await check_idle(ours[0])  # by itself: a refusal leaves nothing at the target
+    async with open_stores(source, target) as (ours, theirs), AsyncExitStack() as stack:
+        records = theirs[0]
+        await stack.enter_async_context(nobody_else(Locks(ours[0].database)))
+        stays = None
+        if "records_url" in moved:
+            await stack.enter_async_context(nobody_else(Locks(records.database)))
+        else:
+            stays = {name: url for name, url in places(source).items() if name in moved}
+        copied, namespaces = _stores(theirs, moved), await namespaces_of(ours[0])
+        if not progress.resumed:
+            await check_empty(copied, namespaces)
         progress.write()
+        await records.mark(Mark(COMMANDS[progress.file.name], progress.target, stays))
         spare_collections()
-        if keys is not None:  # before the stores: what is complete has its keys
-            keys()
-        return await copy(
-            _stores(ours, moved), _stores(theirs, moved), await namespaces_of(ours[0]), progress, said, proof
-        )
+        digests = keys() if keys is not None else {}  # before the stores: what is complete has its keys
+        counts, proof = await copy(_stores(ours, moved), copied, namespaces, progress, said)
+        proof |= digests
+        check_proof(proof, expected or {})
+        await records.unmark()
+        progress.finish(counts, proof)
+        return counts
 
 
 def _stores(engines: "Engines", moved: Sequence[str]) -> "Stores":
@@ -206,13 +229,18 @@ def _embedded(folder: Path) -> Settings:
     )
 
 
-def _copy_keys(source: Settings, target: Settings, *, only_new: bool = False) -> None:
-    """Copy the files of keys."""
+def _copy_keys(source: Settings, target: Settings, *, only_new: bool = False) -> dict[str, str]:
+    """Copy the files of keys; the SHA-256 of each."""
+    digests = {}
     for name in KEYS:
         original, copy = source.data_dir / name, target.data_dir / name
-        if not original.is_file() or (only_new and copy.exists()):
+        if not original.is_file():
             continue
-        write_private(copy, original.read_bytes())
+        content = original.read_bytes()
+        digests[f"key {name}"] = hashlib.sha256(content).hexdigest()
+        if not (only_new and copy.exists()):
+            write_private(copy, content)
+    return digests
 
 
 @contextmanager

@@ -306,6 +306,11 @@ class Settings(BaseSettings):
         return SecretStr(f"postgresql+psycopg://{rest}")
 
     @property
+    def sqlite_file(self) -> Path:
+        """Where the records lie, if not on a server."""
+        return self.data_dir / "records.sqlite"
+
+    @property
     def servers(self) -> tuple[str | None, str | None, str | None]:
         """URLs of where records, points and blobs lie; None for what lies in the data folder."""
         records = self.records_url.get_secret_value() if self.records_url else None

@@ -1,13 +1,12 @@
 """Copying records, points and blobs, going on where a copy was cut off, and proving that all has arrived.
 
-What was done is written beside the copy (`Progress`) as it is done. A copy is complete when every
+What was done is kept as it is done (`progress`). A copy is complete when every
 table, collection and blob of the source was read from both sides and found to be the same, and
 not before.
 """
 
 import asyncio
 import hashlib
-import time
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -19,19 +18,18 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 import numpy as np
-import orjson
 
 from lamina import __version__
-from lamina.core.errors import LaminaError, NotFoundError
+from lamina.core.errors import NotFoundError
 from lamina.stores.blobs.base import BlobInfo, BlobStore
 from lamina.stores.records.copying import tables
 from lamina.stores.records.sql import SqlRecordStore
 from lamina.stores.vectors.base import CollectionRef, Point, PointPage, SparseVector, Vector, VectorStore
+from lamina.transfer.progress import Progress, TransferError
 
 POINTS: Final = 500
 """Points that are read and written at once."""
@@ -42,11 +40,10 @@ _WRITES: Final = 4
 _BLOBS: Final = 8
 """Blobs that are under way at once: most of their time is waiting."""
 
-_KEEP_EVERY: Final = 0.5
-"""Seconds of a copy that a crash may have done again."""
-
 _CLOSE: Final = 1e-5
 """How far a component of a vector may be off: engines normalise what is compared by cosine."""
+
+_IN_USE: Final = "Is one of them in use? Stop what uses it, and give the command again."
 
 T = TypeVar("T")
 
@@ -63,73 +60,8 @@ class Stores:
     blobs: BlobStore | None
 
 
-class TransferError(LaminaError):
-    """A copy cannot be begun, or is not what it is a copy of."""
-
-    status = 409
-
-
 class DifferenceError(TransferError):
     """Source and copy are not the same."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """What of a copy is done, kept in a file. `target` says where it goes, for people and for a later try."""
-
-    file: Path
-    target: str
-    cursors: dict[str, str | None] = field(default_factory=dict)
-    """For each collection that was begun, behind which point it goes on; None when all are there."""
-    counts: dict[str, int] = field(default_factory=dict)
-    proof: dict[str, str] = field(default_factory=dict)
-    """What a complete copy holds: digests of tables and of blobs, and numbers of points."""
-    complete: bool = False
-    _written: float = field(default=0.0, init=False)
-
-    @classmethod
-    def at(cls, file: Path, target: str) -> Self:
-        """What is known of a copy; `TransferError` when the file is of another, or of one that is done."""
-        if not file.is_file():
-            return cls(file, target)
-        stored = orjson.loads(file.read_bytes())
-        if stored["target"] != target:
-            raise TransferError(
-                f"{file} is of a copy to {stored['target']}; finish that one, or remove the file."
-            )
-        if stored["complete"]:
-            raise TransferError(f"The copy to {target} was completed already, as {file} says.")
-        return cls(file, **stored)
-
-    def arrived(self, at: CollectionRef) -> bool:
-        """Whether all points of a collection were copied."""
-        key = _key(at)
-        return key in self.cursors and self.cursors[key] is None
-
-    def begin_anew(self, at: CollectionRef) -> None:
-        """Forget that a collection was copied."""
-        self.cursors.pop(_key(at), None)
-        self.write()
-
-    def reached(self, at: CollectionRef, after: str | None) -> None:
-        """Remember behind which point a collection's copy goes on, and keep it now and then."""
-        self.cursors[_key(at)] = after
-        if time.monotonic() - self._written > _KEEP_EVERY:
-            self.write()
-
-    def write(self) -> None:
-        """Keep it."""
-        self._written = time.monotonic()
-        content = {
-            "target": self.target,
-            "cursors": self.cursors,
-            "counts": self.counts,
-            "proof": self.proof,
-            "complete": self.complete,
-        }
-        fresh = self.file.with_suffix(".new")
-        fresh.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
-        fresh.replace(self.file)
 
 
 async def copy(
@@ -138,22 +70,22 @@ async def copy(
     namespaces: Sequence[str],
     progress: Progress,
     said: Said,
-    expected: Mapping[str, str] | None = None,
-) -> dict[str, int]:
-    """Copy everything and verify it; how many rows, points and blobs there are.
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Copy everything and verify it; how many rows, points and blobs there are, and their proof.
 
     Nothing may write to the source meanwhile. Raises `DifferenceError` where the copy is not
-    the same in the end, or not what is `expected` of a source that is a copy itself (the proof of its
-    progress); a later call goes on from what has arrived.
+    the same in the end. A later call goes on from what has arrived, and copies anew what changed since.
     """
-    progress.complete = False
     proof = {"version": __version__}
     progress.write()
     counts = {"records": 0, "points": 0, "blobs": 0}
     # Records come last: a server that is started on half a copy finds no installation in it.
     if source.blobs and target.blobs:
-        counts["blobs"], proof["blobs"] = await _blobs(source.blobs, target.blobs, said)
+        if progress.resumed:
+            await _drop_departed_blobs(source.blobs, target.blobs)
+        counts["blobs"], proof["blobs"] = await _blobs(source.blobs, target.blobs, progress, said)
     if source.vectors and target.vectors:
+        await _drop_departed(source.vectors, target.vectors, progress)
         for namespace in namespaces:
             places = [CollectionRef(namespace, one) for one in await source.vectors.collections(namespace)]
             there = sum([await source.vectors.count(at) for at in places])
@@ -161,24 +93,21 @@ async def copy(
                 for at in places:  # before any points: a further vector may have the engine copy them
                     await _made(source.vectors, target.vectors, at, progress)
                 for at in places:
-                    await _points(source.vectors, target.vectors, at, progress, said)
-                    try:
-                        count = await _verify_points(source.vectors, target.vectors, at, said)
-                    except DifferenceError:
-                        progress.begin_anew(at)
-                        raise
+                    count = await _collection(source.vectors, target.vectors, at, progress, said)
                     counts["points"] += count
-                    proof[f"points of {_key(at)}"] = str(count)
+                    proof[f"points of {at.namespace_id}/{at.collection_id}"] = str(count)
     if source.records and target.records:
-        counts["records"] = await _records(source.records, target.records, said, proof)
-    _check_proof(proof, expected or {})
-    progress.counts, progress.proof, progress.complete = counts, proof, True
-    progress.write()
-    return counts
+        async for table, rows, digest in _records(source.records, target.records, progress, said):
+            counts["records"] += rows
+            proof[f"table {table}"] = digest
+    return counts, proof
 
 
-def _check_proof(proof: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    """Raise `DifferenceError` when a source is not what it was; another version has other tables."""
+def check_proof(proof: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Raise `DifferenceError` when a backup is not what it was `expected` to be when it was made.
+
+    What is not told of it is not compared, nor are tables of another version.
+    """
     same_version = expected.get("version") == proof["version"]
     for part, told in expected.items():
         comparable = part != "version" and (same_version or not part.startswith("table "))
@@ -192,21 +121,27 @@ def _check_proof(proof: Mapping[str, str], expected: Mapping[str, str]) -> None:
 # Records
 
 
-async def _records(source: SqlRecordStore, target: SqlRecordStore, said: Said, proof: dict[str, str]) -> int:
-    count = 0
+async def _records(
+    source: SqlRecordStore, target: SqlRecordStore, progress: Progress, said: Said
+) -> AsyncIterator[tuple[str, int, str]]:
+    """The name of each table, and when it is copied how many rows it has and their digest."""
     for table in await tables(source.database, target.database):
-        async for rows in table.copy():
-            said("records", rows)
-        ours, theirs = await table.digests()
-        if ours != theirs:
-            raise DifferenceError(
-                f"The table {table.ours.name} has {ours[0]:,} rows and its copy {theirs[0]:,}, "
-                "or rows that differ. Was the target in use? Begin with an empty one."
-            )
-        said("verified", ours[0])
-        proof[f"table {table.ours.name}"] = ours[1]
-        count += ours[0]
-    return count
+        last = not progress.resumed
+        while True:
+            async for rows in table.copy():
+                said("records", rows)
+            (count, digest), copied = await table.digests()
+            if (count, digest) == copied:
+                break
+            if last:
+                raise DifferenceError(
+                    f"The table {table.ours.name} has {count:,} rows and its copy {copied[0]:,}, or rows "
+                    f"that differ. {_IN_USE}"
+                )
+            last = True
+            await table.clear()  # rows that were copied by an earlier try have changed since
+        said("verified", count)
+        yield table.ours.name, count, digest
 
 
 # Points
@@ -224,6 +159,32 @@ async def _made(source: VectorStore, target: VectorStore, at: CollectionRef, pro
             await target.index(at, name, type)
 
 
+async def _drop_departed(source: VectorStore, target: VectorStore, progress: Progress) -> None:
+    """Drop what an earlier try copied of collections that are gone since."""
+    for at in progress.begun:
+        if at.collection_id not in await source.collections(at.namespace_id):
+            await target.drop(at)
+            progress.begin_anew(at)
+
+
+async def _collection(
+    source: VectorStore, target: VectorStore, at: CollectionRef, progress: Progress, said: Said
+) -> int:
+    """Copy a collection and verify it; how many points it has."""
+    last = not progress.resumed
+    while True:
+        await _points(source, target, at, progress, said)
+        try:
+            return await _verify_points(source, target, at, said)
+        except DifferenceError:
+            progress.begin_anew(at)
+            if last:
+                raise
+        last = True
+        await target.drop(at)  # points that were copied by an earlier try have changed since
+        await _made(source, target, at, progress)
+
+
 async def _points(
     source: VectorStore, target: VectorStore, at: CollectionRef, progress: Progress, said: Said
 ) -> None:
@@ -238,7 +199,7 @@ async def _points(
         progress.reached(at, page.after)
 
     try:
-        async with _one_ahead(_exported(source, at, progress.cursors.get(_key(at)))) as pages:
+        async with _one_ahead(_exported(source, at, progress.after(at))) as pages:
             async for page in pages:
                 writing.append((page, asyncio.create_task(target.upsert(at, page.points))))
                 if len(writing) == _WRITES:
@@ -279,23 +240,19 @@ async def _one_ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[AsyncIter
         await items.aclose()
 
 
-def _key(at: CollectionRef) -> str:
-    return f"{at.namespace_id}/{at.collection_id}"
-
-
 async def _verify_points(source: VectorStore, target: VectorStore, at: CollectionRef, said: Said) -> int:
     ours, theirs = await source.count(at), await target.count(at)
     if ours != theirs:
         raise DifferenceError(
-            f"The collection {at.collection_id} has {ours:,} points and its copy {theirs:,}. "
-            "Was the source in use between two tries? Then begin with empty targets."
+            f"The collection {at.collection_id} has {ours:,} points and its copy {theirs:,}. {_IN_USE}"
         )
     async with _one_ahead(_with_copies(source, target, at)) as pages:
         async for points, copies in pages:
             for point in points:
                 if point.document_id not in copies or not _same(point, copies[point.document_id]):
                     raise DifferenceError(
-                        f"The document {point.document_id} of {at.collection_id} is not the same in the copy."
+                        f"The document {point.document_id} of {at.collection_id} is not the same in the "
+                        f"copy. {_IN_USE}"
                     )
             said("verified", len(points))
     return ours
@@ -346,7 +303,13 @@ def _close(one: Vector, other: Vector) -> bool:
 # Blobs
 
 
-async def _blobs(source: BlobStore, target: BlobStore, said: Said) -> tuple[int, str]:
+async def _drop_departed_blobs(source: BlobStore, target: BlobStore) -> None:
+    """Remove what an earlier try copied of blobs that are gone since."""
+    gone = [info.key async for info in target.list("") if await _size(source, info.key) is None]
+    await target.delete(*gone)
+
+
+async def _blobs(source: BlobStore, target: BlobStore, progress: Progress, said: Said) -> tuple[int, str]:
     """How many there are, and a SHA-256 of all, in whatever order they come."""
     total = 0
 
@@ -357,9 +320,12 @@ async def _blobs(source: BlobStore, target: BlobStore, said: Said) -> tuple[int,
 
     async def verify(info: BlobInfo) -> None:
         nonlocal total
-        sha = await _sha256(source, info.key)
-        if sha != await _sha256(target, info.key):
-            raise DifferenceError(f"The blob {info.key} is not the same in the copy.")
+        sha, copied = await _sha256(source, info.key), await _sha256(target, info.key)
+        if sha != copied and progress.resumed:  # it was copied by an earlier try and has changed since
+            await target.put(info.key, source.stream(info.key))
+            copied = await _sha256(target, info.key)
+        if sha != copied:
+            raise DifferenceError(f"The blob {info.key} is not the same in the copy. {_IN_USE}")
         total += int.from_bytes(hashlib.sha256(info.key.encode() + sha).digest())
         said("verified", 1)
 
@@ -396,7 +362,7 @@ async def _size(store: BlobStore, key: str) -> int | None:
         return None
 
 
-async def _sha256(store: BlobStore, key: str) -> Any:
+async def _sha256(store: BlobStore, key: str) -> bytes:
     sha = hashlib.sha256()
     async for piece in store.stream(key):
         sha.update(piece)

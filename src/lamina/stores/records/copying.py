@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from lamina.core.types import Json
-from lamina.stores.records import changes
+from lamina.stores.records import changes, marks
 from lamina.stores.records.database import Database
 
 _ROWS: Final = 1_000
@@ -19,7 +19,7 @@ _ROWS: Final = 1_000
 _WHOLE_FLOAT: Final = re.compile(rb"\.0[],}]|\de[-+]?\d")
 """Where a JSON text may hold a float that is a whole number."""
 
-_OF_ONE_DATABASE: Final = {"alembic_version", changes.TABLE}
+_OF_ONE_DATABASE: Final = {"alembic_version", changes.TABLE, marks.TABLE}
 """Tables that say something about the database that they are in."""
 
 
@@ -48,6 +48,11 @@ class TableCopy:
             yield len(rows)
         if self.target.is_postgresql and isinstance(key.type, sa.Integer):
             await _continue_numbers(self.target, self.theirs.name, key.name)
+
+    async def clear(self) -> None:
+        """Remove the rows of the copy."""
+        async with self.target.writing() as connection:
+            await connection.execute(sa.delete(self.theirs))
 
     async def digests(self) -> list[tuple[int, str]]:
         """For both, the number of rows, and a SHA-256 that is the same for the same rows."""

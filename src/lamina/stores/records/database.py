@@ -24,6 +24,7 @@ from lamina.core.errors import (
 )
 from lamina.core.scope import Scope
 from lamina.core.types import Json
+from lamina.stores.records import marks
 from lamina.stores.records.cache import Cache
 from lamina.stores.records.changes import Changes
 from lamina.stores.records.migrate import migrate, revision
@@ -55,6 +56,15 @@ class _Transaction:
     held: set[int] = field(default_factory=set)
     changed: bool = False
     """Whether it writes what is cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A database in words, the revision of its tables if it has any, and the mark of a copy to it."""
+
+    place: str
+    revision: str | None
+    mark: marks.Mark | None
 
 
 class Database:
@@ -100,20 +110,24 @@ class Database:
         return database
 
     @classmethod
-    async def look(cls, url: str) -> tuple[str, str | None]:
-        """What answers at a URL, in words, and the revision of its tables, which stay as they are.
-
-        Raises as `open` does.
-        """
+    async def look(cls, url: str) -> "Seen":
+        """What answers at a URL. Its tables stay as they are. Raises as `open` does."""
         engine = _engine(url, 2)
         try:
             with _opening(engine.url):
                 async with engine.connect() as connection:
-                    version = (await connection.execute(sa.text("SHOW server_version"))).scalar_one()
+                    place = f"SQLite at {engine.url.database}"
                     found = await connection.run_sync(revision)
+                    if engine.dialect.name == "postgresql":
+                        version = (await connection.execute(sa.text("SHOW server_version"))).scalar_one()
+                        place = f"PostgreSQL {version} at {_place(engine.url)}"
+                        if not (await connection.execute(_MAY_CREATE)).scalar_one():
+                            raise UnavailableError(_unopened(engine.url, "permission denied to make tables"))
+                    copying = await connection.run_sync(lambda one: sa.inspect(one).has_table(marks.TABLE))
+                    mark = await marks.find(connection) if copying else None
         finally:
             await engine.dispose()
-        return f"PostgreSQL {version} at {_place(engine.url)}", found
+        return Seen(place, found, mark)
 
     @property
     def is_postgresql(self) -> bool:
@@ -326,6 +340,7 @@ _MENDING: Final = (
     ("pg_hba", "let this machine in with a line in the server's pg_hba.conf"),
     ("database", "correct the database in LAMINA_RECORDS_URL, or create it with createdb"),
 )
+_MAY_CREATE: Final = sa.text("SELECT has_schema_privilege(current_schema(), 'CREATE')")
 _UNREACHABLE: Final = "start the server, or correct host and port in LAMINA_RECORDS_URL"
 
 
@@ -338,13 +353,15 @@ def _opening(url: sa.URL) -> Iterator[None]:
         said = _said(error)
         if url.drivername.startswith("sqlite"):
             raise UnavailableError(f"The record store is unavailable: {said}.") from error
-        mend = next((mend for word, mend in _MENDING if word in said), None)
-        if mend is None and not isinstance(error, OperationalError | PoolTimeoutError):
+        known = any(word in said for word, _ in _MENDING)
+        if not known and not isinstance(error, OperationalError | PoolTimeoutError):
             raise  # not the database's fault
-        mend = mend or _UNREACHABLE
-        raise UnavailableError(
-            f"The record store at {_place(url)} cannot be opened: {said}. To mend it, {mend}."
-        ) from error
+        raise UnavailableError(_unopened(url, said)) from error
+
+
+def _unopened(url: sa.URL, said: str) -> str:
+    mend = next((mend for word, mend in _MENDING if word in said), _UNREACHABLE)
+    return f"The record store at {_place(url)} cannot be opened: {said}. To mend it, {mend}."
 
 
 def _place(url: sa.URL) -> str:

@@ -7,8 +7,10 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel
 
 from lamina.core.scope import Scope
+from lamina.stores.records import marks
 from lamina.stores.records.base import Kind
 from lamina.stores.records.database import Database
+from lamina.stores.records.marks import Mark
 from lamina.stores.records.repository import SqlRepository
 
 M = TypeVar("M", bound=BaseModel)
@@ -55,6 +57,21 @@ class SqlRecordStore:
     def caching(self) -> AbstractAsyncContextManager[None]:
         """Trust inside what was read before and has not changed since."""
         return self.database.caching()
+
+    async def mark(self, mark: Mark) -> None:
+        """Say that these records are part of a copy that is not complete."""
+        async with self.database.writing() as connection:
+            await marks.put(connection, mark)
+
+    async def marked(self) -> Mark | None:
+        """What was said of a copy, until it is complete."""
+        async with self.database.reading() as connection:
+            return await marks.find(connection)
+
+    async def unmark(self) -> None:
+        """Say that the copy is complete."""
+        async with self.database.writing() as connection:
+            await marks.remove(connection)
 
     async def close(self) -> None:
         """Close every connection."""

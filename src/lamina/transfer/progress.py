@@ -1,0 +1,121 @@
+"""How far a copy has come, kept in a file beside it."""
+
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import BaseModel, PrivateAttr, ValidationError
+
+from lamina.core.errors import LaminaError
+from lamina.stores.vectors.base import CollectionRef
+
+MIGRATION: Final = "migration.json"
+RESTORATION: Final = "restoration.json"
+BACKUP: Final = "backup.json"
+
+COMMANDS: Final = {MIGRATION: "migrate", RESTORATION: "restore", BACKUP: "backup"}
+"""Files of a data folder that tell how far a copy has come, and the commands that write them."""
+
+_KEEP_EVERY: Final = 0.5
+"""Seconds of a copy that a crash may have done again."""
+
+
+class TransferError(LaminaError):
+    """A copy cannot be begun, or is not what it is a copy of."""
+
+    status = 409
+
+
+class Progress(BaseModel):
+    """What of a copy is done. `target` says where it goes, for people and for a later try."""
+
+    target: str
+    cursors: dict[str, str | None] = {}
+    """For each collection that was begun, behind which point it goes on; None when all are there."""
+    counts: dict[str, int] = {}
+    proof: dict[str, str] = {}
+    """What a complete copy holds: digests of tables, blobs and keys, and numbers of points."""
+    complete: bool = False
+
+    _file: Path = PrivateAttr()
+    _written: float = PrivateAttr(default=0.0)
+    _resumed: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """What a file tells. Raises `TransferError` for one that cannot be read."""
+        try:
+            progress = cls.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise TransferError(
+                f"{file} is damaged: how far a copy has come cannot be told. Remove it if that copy is "
+                "complete or was given up; else begin again with empty stores."
+            ) from error
+        progress._file, progress._resumed = file, True
+        return progress
+
+    @classmethod
+    def at(cls, file: Path, target: str) -> Self:
+        """What is known of a copy; `TransferError` when the file is of another, or of one that is done."""
+        if not file.is_file():
+            progress = cls(target=target)
+            progress._file = file
+            return progress
+        progress = cls.read(file)
+        if progress.target != target:
+            raise TransferError(
+                f"{file} is of a copy to {progress.target}; finish that one, or remove the file."
+            )
+        if progress.complete:
+            raise TransferError(f"The copy to {target} was completed already, as {file} says.")
+        return progress
+
+    @property
+    def file(self) -> Path:
+        """Where it is kept."""
+        return self._file
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the copy was begun by an earlier try."""
+        return self._resumed
+
+    @property
+    def begun(self) -> list[CollectionRef]:
+        """The collections of which points were copied."""
+        return [CollectionRef(*key.split("/")) for key in self.cursors]
+
+    def arrived(self, at: CollectionRef) -> bool:
+        """Whether all points of a collection were copied."""
+        return self.cursors.get(_key(at), "") is None
+
+    def after(self, at: CollectionRef) -> str | None:
+        """Behind which point a collection's copy goes on."""
+        return self.cursors.get(_key(at))
+
+    def begin_anew(self, at: CollectionRef) -> None:
+        """Forget that a collection was copied."""
+        self.cursors.pop(_key(at), None)
+        self.write()
+
+    def reached(self, at: CollectionRef, after: str | None) -> None:
+        """Remember behind which point a collection's copy goes on, and keep it now and then."""
+        self.cursors[_key(at)] = after
+        if time.monotonic() - self._written > _KEEP_EVERY:
+            self.write()
+
+    def finish(self, counts: dict[str, int], proof: dict[str, str]) -> None:
+        """Say that the copy is complete, and what it holds."""
+        self.counts, self.proof, self.complete = counts, proof, True
+        self.write()
+
+    def write(self) -> None:
+        """Keep it."""
+        self._written = time.monotonic()
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(self.model_dump_json(indent=2))
+        fresh.replace(self._file)
+
+
+def _key(at: CollectionRef) -> str:
+    return f"{at.namespace_id}/{at.collection_id}"
