@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -196,6 +197,26 @@ def test_a_database_that_cannot_be_opened_is_refused_in_one_line(
         assert (found["level"], said in found["found"], mend in found["mend"]) == ("failed", True, True)
 
 
+def test_a_user_who_may_make_no_tables_is_refused_by_both(tmp_path: Path, empty_postgres_url: str) -> None:
+    engine = sa.create_engine(empty_postgres_url)
+    name = f"lamina_reader_{secrets.token_hex(4)}"
+    with engine.begin() as connection:
+        connection.execute(sa.text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD 'x'"))
+    url = sa.make_url(empty_postgres_url).set(username=name, password="x")
+    try:
+        line = serve(tmp_path / "data", url.render_as_string(hide_password=False))
+        found = doctor(tmp_path / "data", url.render_as_string(hide_password=False))
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"DROP ROLE {name}"))
+        engine.dispose()
+    assert "permission denied" in line
+    assert "permission denied" in found["found"]
+    assert found["mend"] == "make the user the owner of the database"
+    assert found["mend"] in line
+
+
 def test_a_newer_database_is_refused_in_one_line(tmp_path: Path, empty_postgres_url: str) -> None:
     assert "no tables yet" in doctor(tmp_path / "data", empty_postgres_url)["found"]
     with RunningServer(tmp_path / "data", env={"LAMINA_RECORDS_URL": empty_postgres_url}) as server:
@@ -216,6 +237,8 @@ def test_a_url_that_is_none_is_refused_without_showing_its_password(tmp_path: Pa
         ("mysql://u:hidden@127.0.0.1/x", "postgresql+psycopg://"),
         ("postgresql://u:hidden@127.0.0.1", "no database"),
         ("postgresql://u:hidden@127.0.0.1:port/x", "no port"),
+        ("postgresql://u:hidden#1@127.0.0.1/x", "%23 for #"),
+        ("postgresql://u:hidden@1@127.0.0.1/x", "%40"),
     ):
         line = serve(tmp_path / "data", url)
         assert "LAMINA_RECORDS_URL" in line

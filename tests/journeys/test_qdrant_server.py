@@ -1,8 +1,10 @@
 """Lamina with its documents on a Qdrant server, over HTTP: at work, without it, and refused."""
 
 import json
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,7 @@ def test_serve_refuses_and_doctor_tells_what_is_wrong_with_the_server(tmp_path: 
         for url, key, words in (
             (nowhere, "sesame", ["cannot be reached", "LAMINA_VECTORS_URL"]),
             ("nonsense", "sesame", ["LAMINA_VECTORS_URL"]),
+            (f"{qdrant.url}/below", "sesame", ["is no Qdrant server", "LAMINA_VECTORS_URL"]),
             (qdrant.url, "wrong", ["LAMINA_VECTORS_API_KEY"]),
         ):
             given = {"LAMINA_VECTORS_URL": url, "LAMINA_VECTORS_API_KEY": key}
@@ -83,6 +86,16 @@ def test_serve_refuses_and_doctor_tells_what_is_wrong_with_the_server(tmp_path: 
         told = lamina("doctor", "--json", "--port", "0", folder=tmp_path / "data", **given)
         [finding] = [one for one in json.loads(told.stdout) if one["check"] == "vectors"]
         assert finding["level"] == "ok"
+
+
+def test_a_server_that_says_nothing_does_not_hold_up_the_start_for_long(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        served = lamina("serve", "--port", "0", folder=tmp_path / "data", LAMINA_VECTORS_URL=url)
+        assert time.monotonic() - began < 40  # of which it waits for 10
+    assert "did not answer in 10 s" in served.stderr
+    assert "LAMINA_VECTORS_URL" in served.stderr
 
 
 async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

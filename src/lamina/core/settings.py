@@ -274,6 +274,14 @@ class Settings(BaseSettings):
             key_of(chosen)
         return chosen
 
+    @field_validator("vectors_api_key")
+    @classmethod
+    def _fits_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        text = key.get_secret_value() if key else ""
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("must be letters, digits and signs of ASCII, on one line")
+        return key
+
     @field_validator("vectors_url")
     @classmethod
     def _looks_like_http(cls, url: str | None) -> str | None:
@@ -300,7 +308,12 @@ class Settings(BaseSettings):
         try:
             parts.port  # noqa: B018 raises for what is none
         except ValueError as error:
-            raise ValueError("names no port between 1 and 65535 after the host") from error
+            raise ValueError(
+                "names no port between 1 and 65535 after the host; in a password, write %23 for #, "
+                "%2F for / and %3F for ?"
+            ) from error
+        if parts.netloc.count("@") > 1:
+            raise ValueError("has a second @; in a user's name or password, write %40 for it")
         if not parts.path.strip("/"):
             raise ValueError("names no database: end it with /database")
         return SecretStr(f"postgresql+psycopg://{rest}")

@@ -224,14 +224,13 @@ class CloudBlobStore(ObstoreReading):
 def opened(url: str, *, endpoint: str | None = None) -> CloudStore:
     """The bucket behind a URL; `ValidationError` when the URL or the variables of its provider are wrong."""
     parts = urlsplit(url)
-    strange = "@" in parts.netloc or parts.query or parts.fragment
-    if parts.scheme not in SCHEMES or not parts.netloc or strange:
-        raise ValidationError(
-            f"'{url}' is no URL of a bucket: give s3://bucket/prefix, gs://bucket/prefix or "
-            "az://container/prefix, with credentials in the provider's own variables.",
-            field="blobs_url",
-        )
-    prefix = canonical_prefix(parts.path.strip("/")) or None
+    user, _, bucket = parts.netloc.rpartition("@")
+    if parts.scheme not in SCHEMES or user or not bucket or parts.query or parts.fragment:
+        raise _no_bucket(url, user)
+    try:
+        prefix = canonical_prefix(parts.path.strip("/")) or None
+    except ValidationError as error:
+        raise _no_bucket(url, user) from error
     at = endpoint or next(filter(None, map(os.environ.get, _ENDPOINTS[parts.scheme])), None)
     if at is not None and not at.startswith(("http://", "https://")):
         raise ValidationError(
@@ -258,6 +257,15 @@ def opened(url: str, *, endpoint: str | None = None) -> CloudStore:
             f"The blob store {url} cannot be opened: {_first_line(error)}. Correct its provider's variables.",
             field="blobs_url",
         ) from error
+
+
+def _no_bucket(url: str, user: str) -> ValidationError:
+    shown = url.replace(user, "…") if user else url  # it may be a key and its secret
+    return ValidationError(
+        f"'{shown}' is no URL of a bucket: set LAMINA_BLOBS_URL to s3://bucket/prefix, gs://bucket/prefix or "
+        "az://container/prefix, with credentials in the provider's own variables.",
+        field="blobs_url",
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """The connection to a Qdrant server: how it is set up, and what its failures mean."""
 
+import asyncio
 import json
 import re
 import warnings
@@ -30,6 +31,9 @@ ORDERED: Final = models.WriteOrdering.MEDIUM
 
 STRICT: Final = models.WriteOrdering.STRONG
 """Writes go through one replica that never changes, and fail while it is down."""
+
+_CHECK_SECONDS: Final = 10.0
+"""Longest wait of a start for a server that accepts a connection and says nothing."""
 
 _CONNECTION_LOST: Final = (httpx.NetworkError, httpx.RemoteProtocolError, ConnectionError)
 
@@ -133,9 +137,17 @@ class Server:
 
     async def check(self) -> None:
         """Raise `UnavailableError` that says how to mend it when this is no server that can be used."""
+        patience = min(self.options.timeout, _CHECK_SECONDS)
+        try:
+            async with asyncio.timeout(patience):
+                await self._check()
+        except TimeoutError as error:
+            raise self._silent(patience) from error
+
+    async def _check(self) -> None:
         try:
             told = await self.ask(self.client.info)
-        except ValueError as error:  # it answers, in another way
+        except (MissingError, ValueError) as error:  # it answers, in another way
             raise self._unreachable(error) from error
         if "qdrant" not in told.title.lower():
             raise UnavailableError(f"{self.options.url} is no Qdrant server: set LAMINA_VECTORS_URL to one.")
@@ -171,9 +183,7 @@ class Server:
 
     def _unreachable(self, source: Exception) -> UnavailableError:
         if isinstance(source, httpx.TimeoutException | TimeoutError):
-            return UnavailableError(
-                f"The Qdrant server at {self.options.url} did not answer in {self.options.timeout:g} s."
-            )
+            return self._silent(self.options.timeout)
         if isinstance(source, httpx.HTTPError | httpx.InvalidURL | OSError):
             reason = str(source) or type(source).__name__
             return UnavailableError(
@@ -182,6 +192,12 @@ class Server:
             )
         return UnavailableError(
             f"{self.options.url} does not answer like a Qdrant server: set LAMINA_VECTORS_URL to one."
+        )
+
+    def _silent(self, seconds: float) -> UnavailableError:
+        return UnavailableError(
+            f"The Qdrant server at {self.options.url} did not answer in {seconds:g} s: see what it is at, "
+            "or set LAMINA_VECTORS_URL to another one."
         )
 
 
