@@ -141,6 +141,16 @@ async def test_a_load_that_was_killed_is_ended_by_who_serves_it(qdrant: QdrantSe
             await asyncio.sleep(0.05)
 
 
+async def test_a_load_that_lives_is_not_ended_by_who_watches_it(qdrant: QdrantServer) -> None:
+    async with several(qdrant, "lives", 2, takeover=0.3) as (loading, watching):
+        async with loading.loading(AT.namespace_id, COUNT + 1):
+            await filled(loading, range(3))
+            await watching.verify()
+            await asyncio.sleep(1.5)  # a page that takes its time to be read
+            assert await optimizing(watching) == PUT_OFF
+        assert await optimizing(watching) == USUAL
+
+
 async def test_a_namespace_that_was_half_made_for_a_load_is_as_any_other(
     qdrant: QdrantServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,10 +55,13 @@ class Loads:
     async def loading(self, namespace_id: str, points: int) -> AsyncIterator[None]:
         """Put the optimizers' work off until the end, when there will be so many points."""
         self._open[namespace_id] = put_off(segments_for(points))
+        beating = asyncio.create_task(self._beat(namespace_id))
         try:
             await self.begin(namespace_id)
             yield
         finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
             del self._open[namespace_id]
             await self._end(namespace_id)
 
@@ -83,6 +86,15 @@ class Loads:
         for task in self._watches.values():
             task.cancel()
         await asyncio.gather(*self._watches.values(), return_exceptions=True)
+
+    async def _beat(self, namespace_id: str) -> None:
+        """Show those that watch the load that it goes on. A copy of the namespace shows it by itself."""
+        while True:
+            await asyncio.sleep(self._takeover / 3)
+            with suppress(UnavailableError):
+                space = await self._registry.space(namespace_id)
+                if space is not None and space.loading is not None and space.copying is None:
+                    await self._registry.put(space)
 
     async def _watch(self, namespace_id: str) -> None:
         stamp: str | None = None
