@@ -5,9 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ import psutil
 import pytest
 
 from lamina.core.errors import UnavailableError
+from lamina.core.types import JsonObject
 from lamina.extractors.base import BlobValue, Source
 from lamina.inference.settings import ModelSettings
 from lamina.ingest.fetch_settings import FetchSettings
 from lamina.processing.ray_workers import RayCluster
 from lamina.processing.worker import Done, Job, Start
-from lamina.processing.workers import Needs
+from lamina.processing.workers import SLICE_BYTES, Needs
 from tests.crash.test_workers import all_there, state, submitted
 from tests.media import MODELS_DIR
 from tests.server import RunningServer, ServerDied, free_port
@@ -141,7 +142,7 @@ def test_a_server_outlives_its_cluster_and_goes_on_with_the_next(tmp_path: Path)
 
 
 @pytest.mark.timeout(280)
-def test_a_client_sends_files_as_bytes_and_sees_its_cluster_go(
+def test_a_client_sends_files_and_sees_its_cluster_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in TOKEN.items():
@@ -164,9 +165,20 @@ def test_a_client_sends_files_as_bytes_and_sees_its_cluster_go(
         try:
             eventually(worker.wait_until_ready, "an actor comes up")
             assert isinstance(worker.ask(job, 60.0, None), Done)
-            sent = worker._whole(job)
-            assert isinstance(sent, Job)
-            assert sent.sources[0].inputs == {"text": replace(file, content=b"On the machine of the server.")}
+            (tmp_path / "rows").write_bytes(
+                b'{"v": [1' + b" " * 2 * SLICE_BYTES + b'], "a": 1}\n{"v": [2], "a": 2}'
+            )
+            rows = BlobValue(tmp_path / "rows", "text/plain", "rows.jsonl")
+            given: JsonObject = {"vector_fields": [{"field": "v", "name": "v", "dimensions": 1}]}
+            done = worker.ask(
+                Job("passthrough_extractor", "v1", given, [Source("b", {"rows": rows})]), 60.0, None
+            )
+            assert isinstance(done, Done)
+            (parts,) = done.outcomes
+            assert isinstance(parts, list)
+            assert [part.fields["a"] for part in parts] == [1, 2]
+            (folder,) = Path(tempfile.gettempdir()).glob(f"lamina-actor-{worker.pid}-*")
+            assert not list(folder.iterdir())
             kill(first)
             eventually(lambda: not listens(port), "nobody listens any more")
             with pytest.raises(UnavailableError):

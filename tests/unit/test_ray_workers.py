@@ -139,9 +139,15 @@ def test_files_go_as_bytes_to_where_they_are_not(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(b"abc")
     blob = BlobValue(file, "text/plain", "a.txt")
-    sent = _sent(Source("a", {"one": blob, "several": [blob, "x"], "n": 3}))
+    large = BlobValue(tmp_path / "b.txt", "text/plain", "b.txt")
+    there = {tmp_path / "b.txt": Path("/there/0")}
+    sent = _sent(Source("a", {"one": blob, "several": [blob, "x", large], "n": 3}), there)
     assert sent.inputs == {
         "one": BlobValue(b"abc", "text/plain", "a.txt"),
-        "several": [BlobValue(b"abc", "text/plain", "a.txt"), "x"],
+        "several": [
+            BlobValue(b"abc", "text/plain", "a.txt"),
+            "x",
+            BlobValue(Path("/there/0"), "text/plain", "b.txt"),
+        ],
         "n": 3,
     }

@@ -55,11 +55,17 @@ class Source:
     inputs: Mapping[str, InputValue | Sequence[InputValue]]
 
     @property
+    def values(self) -> "list[InputValue]":
+        """All values of all inputs."""
+        found: list[InputValue] = []
+        for value in self.inputs.values():
+            found += value if isinstance(value, list) else [value]  # type: ignore[list-item]
+        return found
+
+    @property
     def size(self) -> int:
         """Bytes of its blobs, and characters of its texts."""
-        given = [
-            one for value in self.inputs.values() for one in (value if isinstance(value, list) else [value])
-        ]
+        given = self.values
         blobs = sum(one.size for one in given if isinstance(one, BlobValue))
         return blobs + sum(len(one) for one in given if isinstance(one, str))
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import signal
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -31,6 +33,15 @@ Told = tuple[bytes, bool]
 
 _END_SECONDS: Final = 8.0
 """How long the cluster may take to end, or the connection to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some bytes of a file that is too large for one message. The answer is where the file lies there."""
+
+    number: int
+    content: bytes
+    first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +127,12 @@ def _lead(cluster: Cluster, connection: Connection) -> None:
                 pid, node = _result(actor.where.remote(), connection)
                 connection.send((pid, not cluster.by_client and node == _node()))
                 while True:
-                    job, memory = connection.recv()
-                    connection.send(_answer(actor, job, memory, connection))
+                    asked = connection.recv()
+                    if isinstance(asked, Piece):
+                        answer = actor.keep.remote(asked.number, asked.content, asked.first)
+                    else:
+                        answer = actor.answer.remote(*asked)
+                    connection.send(_answer(answer, connection))
             finally:
                 ray.kill(actor)
         except ray.exceptions.RayError as error:
@@ -135,10 +150,10 @@ def _node() -> str:
     return node
 
 
-def _answer(actor: Any, job: bytes, memory: int | None, connection: Connection) -> Told:
+def _answer(reference: Any, connection: Connection) -> Told:
     """An actor's answer. What fails on the way is the cluster's doing; `Inside` answers for the job."""
     try:
-        told: Told = _result(actor.answer.remote(job, memory), connection)
+        told: Told = _result(reference, connection)
         return told
     except _LetGoError:
         raise
@@ -176,6 +191,7 @@ class _Actor:
         self._inside = Inside(start)
         self._work = ThreadPoolExecutor(1)
         self._process = psutil.Process()
+        self._files = _own_folder()
 
     def where(self) -> tuple[int, str]:
         """The process's id, and that of the machine."""
@@ -183,13 +199,33 @@ class _Actor:
 
         return os.getpid(), ray.get_runtime_context().get_node_id()
 
+    def keep(self, number: int, content: bytes, first: bool) -> Told:
+        """Add to a file of the next job."""
+        path = self._files / str(number)
+        with path.open("wb" if first else "ab") as file:
+            file.write(content)
+        return pickle.dumps(path), True
+
     def answer(self, job: bytes, memory: int | None) -> Told:
         """Do a job within so much memory, which nobody else on the machine looks at."""
         done = self._work.submit(self._answer, job)
-        while not wait([done], LOOK_SECONDS).done:
-            if memory is not None and self._process.memory_info().rss > memory:
-                return pickle.dumps(over(memory)), False
-        return done.result(), True
+        try:
+            while not wait([done], LOOK_SECONDS).done:
+                if memory is not None and self._process.memory_info().rss > memory:
+                    return pickle.dumps(over(memory)), False
+            return done.result(), True
+        finally:
+            for file in self._files.iterdir():
+                file.unlink()
 
     def _answer(self, job: bytes) -> bytes:
         return pickle.dumps(self._inside.answer(pickle.loads(job)))
+
+
+def _own_folder() -> Path:
+    """A folder for this process's files. Those of processes that were killed are removed."""
+    place = Path(tempfile.gettempdir())
+    for folder in place.glob("lamina-actor-*"):
+        if not psutil.pid_exists(int(folder.name.split("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"lamina-actor-{os.getpid()}-", dir=place))

@@ -1,10 +1,10 @@
 """Workers on the machines of a Ray cluster: actors that hold their models, the same inside as a local worker.
 
-A slice of sources is one task of an actor. What is under way is bounded in bytes by the pool,
-which sends a slice of at most some megabytes to as many actors as there are, and the next one to
-who has answered. An actor that is lost with its machine is replaced by one elsewhere, and the
-cluster, when it is lost, by the next one at its address: Ray is spoken to by a child process
-(`ray_driver`), which does not outlive its cluster.
+A slice of sources is one task of an actor. What is under way is bounded in bytes by the pool, which
+sends a slice of at most some megabytes to as many actors as there are, and the next one to who has
+answered; a larger file goes in pieces to a file there. An actor that is lost with its machine is
+replaced by one elsewhere, and the cluster, when it is lost, by the next one at its address: Ray is
+spoken to by a child process (`ray_driver`), which does not outlive its cluster.
 """
 
 import os
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing import Pipe
@@ -29,9 +30,9 @@ import structlog
 from lamina.core.errors import ClusterUnavailableError, MissingExtraError, UnavailableError
 from lamina.extractors.base import BlobValue, Source
 from lamina.processing.inference import Inference
-from lamina.processing.ray_driver import Cluster
+from lamina.processing.ray_driver import Cluster, Piece
 from lamina.processing.worker import NICENESS, Answer, Broken, Job, Start
-from lamina.processing.workers import LOOK_SECONDS, Needs, late, spawn
+from lamina.processing.workers import LOOK_SECONDS, SLICE_BYTES, Needs, late, spawn
 
 log = structlog.get_logger()
 
@@ -233,20 +234,15 @@ class RayWorker:
 
         Raises `UnavailableError` when the cluster is lost.
         """
-        assert self._connection is not None
-        try:
-            self._connection.send((pickle.dumps(self._whole(job)), memory))
-            if not self._heard(timeout):
-                stopped = not self.alive
-                self.kill()
-                return Broken("the worker was stopped", died=True) if stopped else late(timeout)
-            told, usable = self._connection.recv()
-        except (EOFError, OSError) as error:
-            self.kill()
-            raise self._cluster.lost() from error
-        if not usable:
-            self.kill()
-        answer: Answer = pickle.loads(told)
+        there: dict[Path, Path] = {}
+        if isinstance(job, Job) and not self._here:
+            for number, path in enumerate(_too_large(job)):
+                kept = self._sent_in_pieces(number, path, timeout)
+                if isinstance(kept, Broken):
+                    return kept
+                there[path] = kept
+            job = replace(job, sources=[_sent(source, there) for source in job.sources])
+        answer: Answer = self._told((pickle.dumps(job), memory), timeout)
         return answer
 
     def kill(self) -> None:
@@ -269,11 +265,33 @@ class RayWorker:
                 return True
         return False
 
-    def _whole(self, job: Job | Inference) -> Job | Inference:
-        """The job with the bytes of its files, where the actor is on a machine that has not got them."""
-        if not isinstance(job, Job) or self._here:
-            return job
-        return replace(job, sources=[_sent(source) for source in job.sources])
+    def _sent_in_pieces(self, number: int, path: Path, timeout: float) -> Path | Broken:
+        """Where a file lies on the actor's machine, once all of it is there."""
+        kept: Path | Broken = Broken("the file is empty")
+        with path.open("rb") as file:
+            while content := file.read(SLICE_BYTES):
+                first = file.tell() == len(content)
+                kept = self._told(Piece(number, content, first), timeout)
+                if isinstance(kept, Broken):
+                    break
+        return kept
+
+    def _told(self, message: Any, timeout: float) -> Any:
+        """What the actor answers, or `Broken`. Raises `UnavailableError` when the cluster is lost."""
+        assert self._connection is not None
+        try:
+            self._connection.send(message)
+            if not self._heard(timeout):
+                stopped = not self.alive
+                self.kill()
+                return Broken("the worker was stopped", died=True) if stopped else late(timeout)
+            told, usable = self._connection.recv()
+        except (EOFError, OSError) as error:
+            self.kill()
+            raise self._cluster.lost() from error
+        if not usable:
+            self.kill()
+        return pickle.loads(told)
 
 
 def _environment(address: str | None) -> dict[str, str]:
@@ -322,12 +340,21 @@ def _knock(address: str | None) -> None:
     socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
-def _sent(source: Source) -> Source:
+def _too_large(job: Job) -> list[Path]:
+    """Files of a job that do not travel within it."""
+    given = [one for source in job.sources for one in source.values]
+    paths = {one.content for one in given if isinstance(one, BlobValue) and isinstance(one.content, Path)}
+    return [path for path in paths if path.stat().st_size > SLICE_BYTES]
+
+
+def _sent(source: Source, there: Mapping[Path, Path]) -> Source:
+    """A source for another machine: its files are `there`, or travel with it."""
+
     def sent(value: Any) -> Any:
         if isinstance(value, list):
             return [sent(one) for one in value]
         if isinstance(value, BlobValue) and isinstance(value.content, Path):
-            return replace(value, content=value.data)
+            return replace(value, content=there.get(value.content) or value.data)
         return value
 
     return replace(source, inputs={name: sent(value) for name, value in source.inputs.items()})
