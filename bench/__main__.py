@@ -8,7 +8,7 @@ from bench.table import write_table
 FIGURES = (
     *("startup", "memory", "search", "graphs", "batch_get", "objects", "embedding", "ingestion", "images"),
     *("worker_memory", "install_size"),
-    *("migrate", "servers_search", "processes", "servers_ingestion", "ray", "failures"),
+    *("migrate", "sizes", "servers_search", "processes", "servers_ingestion", "ray", "failures"),
     *("quality", "quality_tokens", "quality_images", "quality_pages", "quality_speech", "quality_video"),
 )
 

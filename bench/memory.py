@@ -54,15 +54,16 @@ def _after(server: Server, settle: float) -> Record:
     megabytes = {"resident_mb": memory.rss}
     if hasattr(memory, "pss"):
         megabytes |= {"proportional_mb": memory.pss, "private_mb": memory.uss}
-    anonymous = _anonymous(process.pid)
-    if anonymous is not None:
-        megabytes["anonymous_mb"] = anonymous
+    unmapped = anonymous(process.pid)
+    if unmapped is not None:
+        megabytes["anonymous_mb"] = unmapped
     shown: Record = {name: rounded(value / 1e6) for name, value in megabytes.items()}
     shown["child_processes"] = len(process.children(recursive=True))
     return shown
 
 
-def _anonymous(pid: int) -> int | None:
+def anonymous(pid: int) -> int | None:
+    """Memory of a process that is no mapped file; None where the system does not tell."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -45,11 +45,13 @@ from lamina.processing.durable import Durable, Queueing
 from lamina.processing.exclusion import Exclusion
 from lamina.processing.ledger import Ledger
 from lamina.processing.membership import Membership, nobody_else
+from lamina.processing.notices import Notices
 from lamina.processing.ray_workers import RayCluster
 from lamina.processing.recovery import Recovery
 from lamina.processing.removal import Removal
 from lamina.processing.run import BatchRun
 from lamina.processing.runner import Runner
+from lamina.processing.upkeep import Upkeep
 from lamina.processing.workers import WorkerPool
 from lamina.processing.workflows import BatchWorkflow
 from lamina.processing.writer import Writer
@@ -221,6 +223,7 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
         chunk_objects=settings.chunk_objects,
         share_objects=settings.share_objects,
     )
+    Notices(durable, blobs.fetcher)
     processing = BatchWorkflow(run=run, records=records, batches=batches)
     deletion = DeletionWorkflow(
         processing=processing,
@@ -238,6 +241,13 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
         collections=records.repository(COLLECTIONS),
         tasks=tasks,
         removal=removal,
+    )
+    upkeep = Upkeep(
+        locks=locks,
+        durable=durable,
+        organizations=organizations,
+        namespaces=records.repository(NAMESPACES),
+        deletion=deletion,
     )
     limited = settings.rate_limits == "on" or (settings.rate_limits == "auto" and not settings.loopback)
     services = Services(
@@ -291,7 +301,7 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
                     reconciler = _reconciler(records, removal, exclusion)
                     background.append(asyncio.create_task(_sweep(recovery, reconciler, crash)))
             starting.pop_all()
-        background.append(asyncio.create_task(recovery.watch()))
+        background += [asyncio.create_task(one.watch()) for one in (recovery, upkeep)]
         await stack.enter_async_context(membership.present())
         stack.push_async_callback(drain)  # before it leaves: others take over the work of who is not present
         yield services

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from lamina.core.ids import document_id
+from tests.server import RunningServer
 from tests.steps import (
     POEMS,
     TERMINAL,
@@ -25,6 +26,7 @@ from tests.steps import (
     search_stage,
     text_extractor,
 )
+from tests.unit.served import serving
 
 STORY = "The fox runs. The owl sleeps. The mole digs."
 SENTENCES = {"split_by": "sentences", "chunk_size": 1, "chunk_overlap": 0}
@@ -580,3 +582,22 @@ def test_an_object_with_auto_process_becomes_a_document(api: httpx.Client) -> No
     made = create_collection(api, bucket_id)
     ok(api.post(f"/v1/buckets/{bucket_id}/objects?auto_process=true", json=poem_object(POEMS[0])))
     eventually(lambda: len(documents(api, made["collection_id"])) == 1, "the object is a document")
+
+
+def test_a_webhook_does_not_lead_into_the_servers_own_network(
+    api: httpx.Client, server: RunningServer
+) -> None:
+    bucket_id = create_bucket(api)["bucket_id"]
+    create_collection(api, bucket_id)
+    batches = f"/v1/buckets/{bucket_id}/batches"
+    body = {"object_ids": create_objects(api, bucket_id, POEMS[:1])}
+    batch_id = ok(api.post(batches, json=body))["batch_id"]
+    with serving() as receiver:
+        told = {"webhook_url": f"{receiver.url}/hook"}
+        finished(api, ok(api.post(f"{batches}/{batch_id}/submit", json=told))["task_id"])
+        lines = f'"batch_id":"{batch_id}"'
+        eventually(
+            lambda: any("notice_not_delivered" in line and lines in line for line in server.log.splitlines()),
+            "it is said why nobody was told",
+        )
+        assert receiver.requests == []

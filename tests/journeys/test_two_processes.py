@@ -2,17 +2,33 @@
 
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from tests.server import RunningServer
 from tests.shared import shared_stores
-from tests.steps import POEM_SCHEMA, POEMS, create_bucket, ok, poem_object, refused, unique
+from tests.steps import (
+    POEM_SCHEMA,
+    POEMS,
+    create_bucket,
+    create_collection,
+    create_objects,
+    eventually,
+    finished,
+    ok,
+    poem_object,
+    refused,
+    unique,
+)
+from tests.unit.served import serving
 
 ROUNDS = 15
 
@@ -25,7 +41,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningS
     key = f"sk_{secrets.token_hex(24)}"
     folder: Path = tmp_path_factory.mktemp("pair")
     with shared_stores(folder) as shared:
-        one, two = (RunningServer(folder / name, api_key=key, env=shared.env) for name in ("one", "two"))
+        env = {**shared.env, "LAMINA_FETCH_PRIVATE_ADDRESSES": "true"}
+        one, two = (RunningServer(folder / name, api_key=key, env=env) for name in ("one", "two"))
         starting = threading.Thread(target=one.start)
         starting.start()
         with two:
@@ -142,6 +159,57 @@ def test_a_draft_takes_all_objects_that_both_add(pair: Pair) -> None:
         for answer in threads.map(add, range(1, len(objects))):
             ok(answer)
     assert set(ok(pair[1].get(f"{batches}/{batch_id}"))["object_ids"]) == set(objects)
+
+
+def test_the_end_of_a_batch_is_told_once(pair: Pair) -> None:
+    bucket_id = create_bucket(pair[0])["bucket_id"]
+    create_collection(pair[0], bucket_id)
+    ids = create_objects(pair[0], bucket_id)
+    batches = f"/v1/buckets/{bucket_id}/batches"
+    batch_id = ok(pair[0].post(batches, json={"object_ids": ids}))["batch_id"]
+    submit = f"{batches}/{batch_id}/submit"
+    refused(pair[0].post(submit, json={"webhook_url": "ftp://127.0.0.1/hook"}), 422)
+    with serving() as receiver:
+        receiver.will("POST /hook", {}, status=503)  # it is told again
+        receiver.will("POST /hook", {})
+        task = ok(pair[1].post(submit, json={"webhook_url": f"{receiver.url}/hook"}))
+        finished(pair[0], task["task_id"])
+        eventually(lambda: len(receiver.requests) == 2, "it is told")
+        time.sleep(3)
+        assert len(receiver.requests) == 2
+    (_, headers, first), (_, _, told) = receiver.requests
+    assert first == told
+    assert headers["content-type"] == "application/json"
+    assert (told["batch_id"], told["status"], told["documents_written"]) == (batch_id, "COMPLETED", 6)
+    assert (told["failure_reason"], told["progress"]["percent"]) == (None, 100.0)
+    assert told["completed_at"] >= task["created_at"]
+
+
+def test_a_namespace_whose_time_is_over_is_deleted_once(
+    pair: Pair, servers: tuple[RunningServer, RunningServer]
+) -> None:
+    namespace = ok(pair[0].post("/v1/namespaces", json={"namespace_name": unique("ns"), "ttl_seconds": 60}))
+    path = f"/v1/namespaces/{namespace['namespace_id']}"
+    bucket = {"bucket_name": unique("bucket"), "bucket_schema": POEM_SCHEMA}
+    ok(pair[0].post("/v1/buckets", json=bucket, headers={"X-Namespace": namespace["namespace_id"]}))
+    assert ok(pair[0].patch(path, json={"expires_at": None})).get("expires_at") is None
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    refused(pair[1].patch(path, json={"expires_at": soon, "ttl_seconds": 60}), 422)
+    ok(pair[1].patch(path, json={"expires_at": soon}))
+    eventually(lambda: pair[0].get(path).status_code == 404, "it reads as missing")
+
+    def left() -> list[str]:
+        return [one["namespace_id"] for one in ok(pair[1].post("/v1/namespaces/list", json={}))["results"]]
+
+    eventually(lambda: namespace["namespace_id"] not in left(), "it is gone")
+    engine = sa.create_engine(servers[0].environment()["LAMINA_RECORDS_URL"])
+    begun = sa.text("SELECT count(*) FROM tasks WHERE body::text LIKE :id")
+    kept = sa.text("SELECT count(*) FROM buckets WHERE namespace_id = :id")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as records:
+        ids = {"id": namespace["namespace_id"]}
+        eventually(lambda: records.execute(kept, ids).scalar_one() == 0, "so is what it held")
+        assert records.execute(begun, {"id": f"%{namespace['namespace_id']}%"}).scalar_one() == 1
+    engine.dispose()
 
 
 def count(api: httpx.Client, bucket_id: str) -> int:

@@ -1,4 +1,4 @@
-"""The one way in which bytes come from a URL that somebody else wrote."""
+"""The one way to a URL that somebody else wrote."""
 
 import asyncio
 import re
@@ -129,6 +129,17 @@ class Fetcher:
                 ]
                 return Answer(str(target), response.status, answered, content, mime_type, charset)
 
+    async def post(self, url: str, content: bytes, *, headers: Mapping[str, str], field: str = "data") -> int:
+        """Send bytes to a URL; the status that it answers with, whatever that is. No redirect is followed.
+
+        Raises `ValidationError` on `field` as `ask` does.
+        """
+        async with self._in_time(field):
+            target = read_url(url, field=field)
+            addresses = await self._vetted(target, field)
+            async with self._open(target, addresses, headers, content) as response:
+                return response.status
+
     @asynccontextmanager
     async def _in_time(self, field: str) -> AsyncIterator[None]:
         try:
@@ -176,8 +187,14 @@ class Fetcher:
 
     @asynccontextmanager
     async def _open(
-        self, target: Target, addresses: Sequence[IPAddress], given: Mapping[str, str]
+        self,
+        target: Target,
+        addresses: Sequence[IPAddress],
+        given: Mapping[str, str],
+        content: bytes | None = None,
     ) -> AsyncIterator[httpcore.Response]:
+        """The answer to a GET, or to a POST of some content."""
+        method = "GET" if content is None else "POST"
         url = httpcore.URL(
             scheme=target.scheme.encode(),
             host=target.host.encode(),
@@ -195,7 +212,7 @@ class Fetcher:
         limits = {"connect": min(_CONNECT_SECONDS, self._timeout)}
         try:
             async with connection.stream(
-                "GET", url, headers=headers, extensions={"timeout": limits}
+                method, url, headers=headers, content=content, extensions={"timeout": limits}
             ) as response:
                 yield response
         finally:

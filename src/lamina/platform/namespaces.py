@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AliasChoices, Field, StringConstraints, field_validator
+from pydantic import AliasChoices, Field, StringConstraints, field_validator, model_validator
 
 from lamina.core.errors import AlreadyExistsError, NotFoundError, ValidationError
 from lamina.core.filters import ALL, Filter, equals
@@ -143,6 +143,13 @@ class NamespacePatch(Request):
     auto_create_indexes: bool | None = None
     adaptive_indexing: bool | None = None
     ttl_seconds: int | None = Field(default=None, ge=60, le=315_360_000)
+    expires_at: Timestamp | None = None
+
+    @model_validator(mode="after")
+    def _one_expiry(self) -> Self:
+        if self.ttl_seconds is not None and self.expires_at is not None:
+            raise ValueError("send expires_at or ttl_seconds, not both")
+        return self
 
 
 NAMESPACES = Kind(
@@ -298,8 +305,10 @@ class NamespaceService:
             changed["payload_indexes"] = _merged(
                 namespace.payload_indexes, asked.payload_indexes, "field_name"
             )
-        if asked.ttl_seconds:
+        if asked.ttl_seconds is not None:
             changed["expires_at"] = now() + timedelta(seconds=asked.ttl_seconds)
+        elif {"ttl_seconds", "expires_at"} & asked.model_fields_set:
+            changed["expires_at"] = asked.expires_at  # null removes it
         namespace = namespace.model_copy(update={**changed, "updated_at": now()})
         await self.namespaces.update(scope.of_organization(), namespace)
         return namespace

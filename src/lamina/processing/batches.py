@@ -323,12 +323,13 @@ class BatchService:
             await self.batches.update(within, changed)
         return changed.model_copy(update={"object_ids": merged})
 
-    async def set(self, scope: Scope, batch: Batch, **fields: object) -> None:
-        """Set some fields of a batch, whatever its others are by now."""
+    async def set(self, scope: Scope, batch: Batch, **fields: object) -> Batch:
+        """Set some fields of a batch, whatever its others are by now; the batch with them."""
         moment = now()
         changed = batch.model_copy(update={**fields, "updated_at": moment, "last_activity_at": moment})
         body = changed.model_dump(mode="json", include={*fields, "updated_at", "last_activity_at"})
         await self.batches.patch(scope.of_namespace(), [batch.batch_id], body)
+        return changed
 
     async def get(self, scope: Scope, batch_id: str) -> Batch:
         """A batch by id, wherever in the namespace, or in the scope's bucket."""

@@ -262,6 +262,13 @@ class Durable:
         except library_errors.DBOSException as error:
             raise StepFailedError(f"A share of the work was lost: {error}") from error
 
+    def apart(self, name: str, *arguments: Json) -> None:
+        """From within a workflow, begin another one, and wait for nothing of it."""
+        if self._queueing is None:
+            DBOS.start_workflow(self._workflows[name], *arguments)
+        else:
+            DBOS.enqueue_workflow(_APART, self._workflows[name], *arguments)
+
     async def begun(self, workflow_ids: Collection[str]) -> set[str]:
         """Those of the workflows that were begun, here or by another process, and may have ended."""
 

@@ -1,16 +1,13 @@
 """② What is done about what a crash cut short: tasks without a workflow, deleted collections."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
 from typing import Final
 
 import structlog
 
 from lamina.core.errors import UnavailableError
 from lamina.core.filters import And, Condition
-from lamina.core.models import now
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.statuses import Status
 from lamina.core.types import Json
@@ -36,9 +33,6 @@ _WORKFLOWS: Final = {
 
 
 _LOOK_SECONDS: Final = 30.0
-_FORGET_SECONDS: Final = 3600.0
-_REMEMBERED: Final = timedelta(days=7)
-"""How long workflows that have ended stay to be looked at; nothing of ours asks for them again."""
 
 
 class Recovery:
@@ -71,18 +65,11 @@ class Recovery:
                         await self._begin(organization_id, task)
 
     async def watch(self) -> None:
-        """Do so again and again: a process may die between the promise and the beginning.
-
-        And forget, now and then, workflows that ended long ago: each is remembered with all of its steps.
-        """
-        forgot = -_FORGET_SECONDS
+        """Do so again and again: a process may die between the promise and the beginning."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 await self.begin()
-                if time.monotonic() - forgot > _FORGET_SECONDS:
-                    await self.durable.forget(now() - _REMEMBERED)
-                    forgot = time.monotonic()
             except UnavailableError:
                 continue
             except Exception:

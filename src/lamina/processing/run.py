@@ -14,6 +14,7 @@ from lamina.core.filters import ALL, parse_filter
 from lamina.core.models import now
 from lamina.core.scope import Scope
 from lamina.core.statuses import TERMINAL, Status
+from lamina.core.types import Json
 from lamina.platform.organizations import OrganizationService
 from lamina.platform.tasks import TaskService
 from lamina.processing.batches import Batch, BatchService, DedupStrategy, Manifest, TierTask
@@ -21,6 +22,7 @@ from lamina.processing.collection_service import CollectionService
 from lamina.processing.collections import Collection, FeatureExtractorConfig, SourceConfig
 from lamina.processing.durable import Durable, StepFailedError
 from lamina.processing.feeds import DocumentFeed, Feed, ObjectFeed, Place
+from lamina.processing.notices import NOTICE, notice_of
 from lamina.processing.progress import Reporter, canceled, job_of, overall, tallied
 from lamina.processing.runner import GROUP, Runner
 from lamina.processing.work import Work
@@ -95,7 +97,9 @@ class BatchRun:
         ):
             for collection_id in collection_ids:
                 why = self._collection(run, tier, collection_id, why)
-        self.durable.step("end", lambda: self._end(run, why), patient=True)
+        notice = self.durable.step("end", lambda: self._end(run, why), patient=True)
+        if notice is not None:
+            self.durable.apart(NOTICE, *notice)
 
     def _collection(self, run: Run, tier: int, collection_id: str, why: str | None) -> str | None:
         """Take a collection's sources through it, or list them as failed once there is a reason why not.
@@ -238,13 +242,13 @@ class BatchRun:
         tally = await tallied(self.batches.outcomes, run.scope, run.batch_id, job)
         await self._reporter(run, collection_id).close(tally)
 
-    async def _end(self, run: Run, why: str | None) -> None:
-        """Say how it ended: every source has its outcome by now."""
+    async def _end(self, run: Run, why: str | None) -> list[Json] | None:
+        """Say how it ended, every source having its outcome by now; gives what else has to be told of it."""
         async with self.records.transaction(run.scope):
             batch = await self._current(run)
             if batch is None:
                 await self.tasks.move(run.scope, run.task_id, Status.CANCELED, error="The batch is gone.")
-                return
+                return None
             bad = await self.runner.ledger.bad(run.scope, run.batch_id)
             failed = {one.object_id or one.source_id for one in bad if one.status is Status.FAILED}
             partly = {one.object_id or one.source_id for one in bad} - failed
@@ -256,7 +260,8 @@ class BatchRun:
                 _close(tier, status)
             error = why if status in {Status.FAILED, Status.COMPLETED_WITH_ERRORS} else None
             first = next((one.error for one in bad), None)
-            await self.batches.set(
+            reason = error or (first if status is Status.FAILED else None)
+            ended = await self.batches.set(
                 run.scope,
                 batch,
                 status=status,
@@ -267,10 +272,9 @@ class BatchRun:
                 progress=overall(batch.tier_tasks, first_error=first),
                 lifecycle={Status.CANCELED: "canceled", Status.FAILED: "failed"}.get(status, "indexed"),
             )
-            await self.tasks.move(
-                run.scope, run.task_id, status, error=error or (first if status is Status.FAILED else None)
-            )
+            await self.tasks.move(run.scope, run.task_id, status, error=reason)
         log.info("batch_ended", batch_id=run.batch_id, status=status.value, failed=len(failed))
+        return notice_of(ended, reason)
 
     async def _current(self, run: Run) -> Batch | None:
         """The batch, unless it is gone or another run has it."""

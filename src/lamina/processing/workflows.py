@@ -15,6 +15,7 @@ from lamina.core.filters import Condition, Filter, Not, both, parse_filter
 from lamina.core.scope import Scope
 from lamina.core.statuses import TERMINAL, Status
 from lamina.core.types import Json
+from lamina.ingest.addresses import read_url
 from lamina.ingest.buckets import Bucket
 from lamina.platform.tasks import Task, TaskService, TaskType
 from lamina.processing.batches import (
@@ -63,7 +64,12 @@ class BatchWorkflow:
         collection_ids: Sequence[str] | None = None,
         webhook_url: str | None = None,
     ) -> Task:
-        """Plan a draft's tiers and begin. Submitting twice is a `BadRequestError`."""
+        """Plan a draft's tiers and begin. Submitting twice is a `BadRequestError`.
+
+        A `webhook_url` is told of the batch's end; `ValidationError` for one that cannot be.
+        """
+        if webhook_url is not None:
+            read_url(webhook_url, field="webhook_url")
         planned = await self.plan(scope, batch.bucket_id, collection_ids or batch.collection_ids)
         async with self.records.transaction(scope):
             batch = await self.batches.get(scope.of_namespace(), batch.batch_id)
@@ -75,7 +81,7 @@ class BatchWorkflow:
             manifest = await self.batches.manifests.get(scope.of_namespace(), batch.batch_id)
             if not manifest.object_ids:
                 raise BadRequestError("The batch holds no objects.")
-            if webhook_url:
+            if webhook_url is not None:
                 batch = batch.model_copy(update={"webhook_url": webhook_url})
             task = await self._queue(scope, batch, manifest, planned)
         return await self._begin(scope, batch, task)
