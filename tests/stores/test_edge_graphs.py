@@ -21,6 +21,7 @@ from lamina.stores.vectors.base import CollectionRef, Lexical, Nearest, Point, V
 from lamina.stores.vectors.edge import EdgeVectorStore
 from lamina.stores.vectors.edge_engine import build_graphs
 from lamina.stores.vectors.edge_manifest import Manifest
+from lamina.stores.vectors.edge_scan import scan
 from lamina.stores.vectors.edge_shard import Shard
 
 AT = CollectionRef("ns_1", "col_1")
@@ -179,7 +180,7 @@ def test_what_is_written_during_a_build_is_carried_over(tmp_path: Path) -> None:
     for _ in range(2):
         stored = {
             str(record.payload["document_id"]): record.payload["n"]
-            for records in shard.scan(None, everything=True)
+            for records in scan(shard.engine, everything=True)
             for record in records
             if record.payload
         }

@@ -24,6 +24,7 @@ from lamina.stores.vectors.base import OrderBy, PointPage
 from lamina.stores.vectors.edge_fields import ALONE, FLOAT, INSTANT, INTEGER, STRINGS
 from lamina.stores.vectors.edge_filters import both_native, order_range
 from lamina.stores.vectors.edge_reading import WithVectors, fetch
+from lamina.stores.vectors.edge_scan import matching
 from lamina.stores.vectors.edge_shard import Shard
 from lamina.stores.vectors.sorting import (
     EPOCH,
@@ -165,10 +166,11 @@ def _sorted(shard: Shard, where: Filter, order: OrderBy, times: bool) -> list[Pl
     kept = _kept.setdefault(shard, {})
     if name in kept and kept[name][0] == version:
         return kept[name][1]
+    planned = shard.prepared(where)
     segments = order.field.split(".")
     places = [
         Place(scalar_at(cast(JsonObject, record.payload or {}), segments), str(record.id))
-        for record in shard.matching(shard.prepared(where), include=[order.field])
+        for record in matching(shard.engine, planned, include=[order.field])
     ]
     present = [place for place in places if place.value is not None]
     present.sort(key=lambda place: rank(place.value, times), reverse=order.descending)

@@ -26,6 +26,7 @@ from lamina.stores.vectors.edge_points import (
     lexical_query,
     whole,
 )
+from lamina.stores.vectors.edge_scan import matching, scan
 from lamina.stores.vectors.edge_shard import Shard
 from lamina.stores.vectors.sorting import FacetValue, decoded_id, rank
 
@@ -98,20 +99,22 @@ def count(shard: Shard, where: Filter) -> int:
     planned = shard.prepared(where)
     if planned.residual == ALL:
         return shard.engine.count(q.CountRequest(exact=True, filter=planned.native))
-    return sum(1 for _ in shard.matching(planned))
+    return sum(1 for _ in matching(shard.engine, planned))
 
 
 def page(shard: Shard, limit: int, where: Filter, after: str | None, with_vectors: WithVectors) -> PointPage:
     """A page in order of point id, from after the point that ended the last one."""
     start = None if after is None else decoded_id(after)
-    ids = list(islice(shard.matching(shard.prepared(where), after=start), limit + 1))
+    planned = shard.prepared(where)
+    ids = list(islice(matching(shard.engine, planned, after=start), limit + 1))
     points = fetch(shard, [str(record.id) for record in ids[:limit]], with_vectors)
     return PointPage(points, str(ids[limit - 1].id) if len(ids) > limit else None)
 
 
 def export(shard: Shard, limit: int, after: str | None) -> PointPage:
     """A page of whole points in order of point id."""
-    found = islice(shard.matching(shard.plan(ALL), after=after and decoded_id(after)), limit + 1)
+    planned = shard.plan(ALL)
+    found = islice(matching(shard.engine, planned, after=after and decoded_id(after)), limit + 1)
     ids = [record.id for record in found]
     points = [whole(record) for record in shard.engine.retrieve(ids[:limit], True, True)]  # in this order
     return PointPage(points, str(ids[limit - 1]) if len(ids) > limit else None)
@@ -189,7 +192,7 @@ def _indexed(shard: Shard, key: str, limit: int, native: q.Filter | None) -> lis
 
 def _counted(shard: Shard, field: str, native: q.Filter | None) -> list[tuple[FacetValue, int]]:
     counts: Counter[tuple[int, FacetValue]] = Counter()
-    for records in shard.scan(native, include=[field]):
+    for records in scan(shard.engine, native, include=[field]):
         for record in records:
             counts.update(
                 {

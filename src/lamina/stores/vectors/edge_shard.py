@@ -10,56 +10,32 @@ collection that gains one is copied into a new generation, and so is one whose v
 replacing the manifest is the moment at which the new one counts, so a crash leaves one whole
 generation and at most rubbish beside it.
 
-Every call of Qdrant Edge 0.9 holds Python's global lock until it returns (measured: neither
-writes nor searches overlap). Hence writes and scans go in chunks with a pause between them.
+Writes go in chunks with a pause between them, as scans do, and for the same reason (`edge_scan`).
 """
 
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar, cast
-from uuid import UUID
+from typing import Final, cast
 
 import qdrant_edge as q
 
 from lamina.core.errors import NotFoundError, ValidationError
-from lamina.core.filters import ALL, Filter, conditions
+from lamina.core.filters import ALL, Filter
 from lamina.core.ids import point_id
-from lamina.core.predicate import predicate, values_at
 from lamina.core.types import Json, JsonObject
-from lamina.stores.vectors import edge_filters
+from lamina.stores.vectors import edge_filters, edge_scan
 from lamina.stores.vectors.base import CollectionRef, IndexType, Point, VectorSpec
 from lamina.stores.vectors.edge_disk import ROOM, check_room, read_into_memory, room, size_of
 from lamina.stores.vectors.edge_engine import new_engine
-from lamina.stores.vectors.edge_fields import MAX_WORDS, Fields, Vocabulary, path_of
+from lamina.stores.vectors.edge_fields import Fields, path_of
 from lamina.stores.vectors.edge_filters import Plan
-from lamina.stores.vectors.edge_indexes import (
-    SYSTEM_INDEXES,
-    indexes_of,
-    key_of,
-    make_index,
-    serving_indexes,
-)
+from lamina.stores.vectors.edge_indexes import SYSTEM_INDEXES, indexes_of, key_of, make_index, serving_indexes
 from lamina.stores.vectors.edge_manifest import MANIFEST, Manifest, write_whole
-from lamina.stores.vectors.edge_points import (
-    NAMES_KEY,
-    check_specs,
-    described,
-    overwriting,
-    stored_payload,
-    to_engine,
-)
-
-T = TypeVar("T")
-
-CHUNK: Final = 64
-"""Points per write: at 384 dimensions about 6 ms during which nothing else runs."""
-
-SCAN_CHUNK: Final = 500
-"""Points per read of a scan: about 5 ms."""
+from lamina.stores.vectors.edge_points import check_specs, described, overwriting, stored_payload, to_engine
 
 _QUIET: Final = 5.0
 """Seconds without a write after which a build of graphs gets in nobody's way."""
@@ -153,61 +129,15 @@ class Shard:
                 if type is not None and room(self._folder) >= ROOM:  # without it reads take longer
                     self._make_index(path, type)
                 if self.fields.vocabulary_to_load(path):
-                    self._load_vocabulary(path)
+                    edge_scan.load_vocabulary(self.engine, self.fields, path)
 
     def resolve(self, where: Filter) -> q.Filter | None:
         """An engine's filter that means exactly this; reads payloads where the engine cannot tell."""
         planned = self.prepared(where)
         if planned.residual == ALL:
             return planned.native
-        return q.Filter(must=[q.HasIdCondition({record.id for record in self.matching(planned)})])
-
-    def matching(
-        self, planned: Plan, *, after: str | None = None, include: Sequence[str] | None = None
-    ) -> Iterator[q.Record]:
-        """Every point that satisfies a plan, in order of point id, from after one on.
-
-        `include` are the paths to read besides those that the plan reads itself; None reads none.
-        """
-        if planned.residual == ALL:
-            for records in self.scan(planned.native, after=after, include=include or ()):
-                yield from records
-            return
-        holds = predicate(planned.residual)
-        fields = {condition.field for condition in conditions(planned.residual)}
-        for records in self.scan(planned.native, after=after, include=[*fields, *(include or ())]):
-            yield from (record for record in records if holds(cast(JsonObject, record.payload or {})))
-
-    def scan(
-        self,
-        native: q.Filter | None,
-        *,
-        after: str | None = None,
-        include: Sequence[str] = (),
-        with_vector: bool = False,
-        everything: bool = False,
-    ) -> Iterator[list[q.Record]]:
-        """All points in order of point id, chunk by chunk, with the payload fields asked for."""
-        engine = self.engine
-        offset: int | str | UUID | None = after
-        tops = {path.split(".")[0] for path in include}
-        payload: bool | q.PayloadSelector = everything
-        if tops and not everything:
-            # The engine's paths have no way to write these; then the whole payload is read.
-            odd = any(sign in top for top in tops for sign in '"\\')
-            payload = True if odd else q.PayloadSelector.Include([f'"{top}"' for top in tops])
-        while True:
-            request = q.ScrollRequest(
-                offset=offset, limit=SCAN_CHUNK, filter=native, with_payload=payload, with_vector=with_vector
-            )
-            records, following = engine.scroll(request)
-            if records and str(records[0].id) == after:
-                records = records[1:]
-            yield records
-            if following is None:
-                return
-            offset = following
-            time.sleep(0)
+        ids = {record.id for record in edge_scan.matching(self.engine, planned)}
+        return q.Filter(must=[q.HasIdCondition(ids)])
 
     def indexes(self) -> dict[str, IndexType]:
         """The payload indexes: those that every shard has, those declared, those that filters needed."""
@@ -225,7 +155,7 @@ class Shard:
             check_room(self._folder)
             prepared = [to_engine(*both, self.specs) for both in zip(latest, payloads, strict=True)]
             self._observe(payloads)
-            for chunk in _chunks(prepared, CHUNK):
+            for chunk in edge_scan.chunks(prepared, edge_scan.CHUNK):
                 self._update(q.UpdateOperation.upsert_points(list(chunk)), [str(point.id) for point in chunk])
             self._index_if_large()
 
@@ -234,12 +164,11 @@ class Shard:
         ids = {point_id(document_id): document_id for document_id in payloads}
         with self._writing:
             self._alive()
-            found = [record for chunk in _chunks(list(ids), SCAN_CHUNK) for record in self._names(chunk)]
             stored = {
-                record.id: self._stored(ids[str(record.id)], payloads[ids[str(record.id)]], names)
-                for record, names in found
+                id: self._stored(ids[id], payloads[ids[id]], names)
+                for id, names in edge_scan.names_of_vectors(self.engine, list(ids))
             }
-            operations = {str(id): overwriting(id, payload) for id, payload in stored.items()}
+            operations = {id: overwriting(id, payload) for id, payload in stored.items()}
             check_room(self._folder)
             self._observe(stored.values())
             for id, operation in operations.items():
@@ -253,14 +182,15 @@ class Shard:
         """Remove points by point id."""
         with self._writing:
             self._alive()
-            for chunk in _chunks(ids, SCAN_CHUNK):
+            for chunk in edge_scan.chunks(ids, edge_scan.SCAN_CHUNK):
                 self._update(q.UpdateOperation.delete_points(list(chunk)), chunk)
 
     def delete_where(self, where: Filter) -> int:
         """Remove what matches; how many there were."""
         with self._writing:
             self._alive()
-            ids = [str(record.id) for record in self.matching(self.prepared(where))]
+            planned = self.prepared(where)
+            ids = [str(record.id) for record in edge_scan.matching(self.engine, planned)]
             self.delete(ids)
             return len(ids)
 
@@ -339,12 +269,12 @@ class Shard:
                     return False
                 written, self._written_since_copy = sorted(self._written_since_copy), set()
                 late += len(written)
-                if len(written) <= SCAN_CHUNK:
-                    self._carry_over(engine, written)
+                if len(written) <= edge_scan.SCAN_CHUNK:
+                    edge_scan.carry_over(self.engine, engine, written)
                     self._take(engine, replace(self._manifest, generation=copy.name, graphed=graphed))
                     self.ungraphed = late
                     return True
-            self._carry_over(engine, written)
+            edge_scan.carry_over(self.engine, engine, written)
 
     def abandon(self, copy: Path) -> None:
         """Remove a copy that was not taken, and remember no more what it lacks.
@@ -376,11 +306,6 @@ class Shard:
     ) -> dict[str, Json]:
         return stored_payload(document_id, payload, self.at.collection_id, names)
 
-    def _names(self, ids: Sequence[str]) -> Iterator[tuple[q.Record, list[str]]]:
-        """The points that exist, with the names of their vectors."""
-        for record in self.engine.retrieve(list(ids), True, False):
-            yield record, cast(list[str], (record.payload or {}).get(NAMES_KEY, []))
-
     def _alive(self) -> None:
         if self._retired:
             raise NotFoundError("collection", self.at.collection_id)
@@ -411,23 +336,9 @@ class Shard:
         check_room(self._folder, size_of(self.generation))
         generation = Manifest.following(self._folder)
         engine = new_engine(self._folder / generation, specs)
-        for records in self.scan(None, with_vector=True, everything=True):
-            for chunk in _chunks(records, CHUNK):
-                engine.update(_upserting(chunk))
-                time.sleep(0)
+        edge_scan.copy_all(self.engine, engine)
         self._take(engine, replace(self._manifest, generation=generation, specs=specs, graphed=0))
         self.ungraphed = engine.info().points_count
-
-    def _carry_over(self, engine: q.EdgeShard, ids: Sequence[str]) -> None:
-        """Make points in another engine what they are in this one: the same, or gone."""
-        for chunk in _chunks(ids, CHUNK):
-            records = self.engine.retrieve(list(chunk), True, True)
-            gone = set(chunk) - {str(record.id) for record in records}
-            if records:
-                engine.update(_upserting(records))
-            if gone:
-                engine.update(q.UpdateOperation.delete_points(list(gone)))
-            time.sleep(0)
 
     def _take(self, engine: q.EdgeShard, manifest: Manifest) -> None:
         """Serve from a new generation that holds every point, once it has the indexes too."""
@@ -458,53 +369,14 @@ class Shard:
         make_index(self.engine, key_of(path, self.fields), type)
         self.fields.indexes[path] = type
 
-    def _load_vocabulary(self, path: str) -> None:
-        """Read a field's distinct strings; by facet where they are few, which is then much quicker."""
-        first = next(self.scan(None, include=[path]))
-        sample = [text for record in first for text in _strings_at(record, path)]
-        indexed = self.fields.indexes.get(path) == "keyword" and len(self.fields.keys(path) or ()) == 1
-        if indexed and (len(sample) < SCAN_CHUNK or len(set(sample)) < len(sample) / 2):
-            request = q.FacetRequest(key_of(path, self.fields), limit=MAX_WORDS + 1, exact=True)
-            strings = {cast(str, hit.value) for hit in self.engine.facet(request).hits}
-        else:
-            strings = set()
-            for records in self.scan(None, include=[path]):
-                strings.update(text for record in records for text in _strings_at(record, path))
-                if len(strings) > MAX_WORDS:
-                    break
-        if len(strings) > MAX_WORDS:
-            self.fields.without_vocabulary.add(path)
-        else:
-            self.fields.vocabularies[path] = Vocabulary(strings)
-
     def _load_fields(self) -> Fields:
         """What was seen in payloads; read from them anew where the file is gone."""
         file = self._folder / _FIELDS
         if file.is_file():
             return Fields.from_json(file.read_bytes())
-        fields = self.fields = Fields()
-        for records in self.scan(None, everything=True):
-            for record in records:
-                fields.observe(cast(JsonObject, record.payload or {}))
+        fields = edge_scan.seen_fields(self.engine)
         write_whole(file, fields.to_json())
         return fields
 
 
 _FIELDS: Final = "fields.json"
-
-
-def _upserting(records: Sequence[q.Record]) -> q.UpdateOperation:
-    """The operation that writes points as they were read."""
-    return q.UpdateOperation.upsert_points(
-        [q.Point(record.id, record.vector or {}, record.payload) for record in records]
-    )
-
-
-def _strings_at(record: q.Record, path: str) -> Iterator[str]:
-    for value in values_at(cast(JsonObject, record.payload or {}), path):
-        if isinstance(value, str):
-            yield value
-
-
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
