@@ -401,6 +401,8 @@ def test_a_list_in_an_unknown_namespace_is_empty_and_says_why(server: RunningSer
         (warning,) = answer.json()["warnings"]
         assert warning["resource"] == "namespace"
         assert warning["reason"] == "unresolved"
+        (text,) = ok(client.post("/v1/documents/list", json={}))["warnings"]
+        assert "'ns_0000000000' is not known" in text
         refused(client.get("/v1/buckets/bkt_00000000"), 404, "NotFoundError")
 
 

@@ -74,7 +74,10 @@ def existing(fuzzed: RunningServer) -> dict[str, str]:
                 "connection_id"
             ],
             "secret_name": "spare",
-            "namespace_identifier": namespace_id,
+            # Another one, for it may be told that its time is over.
+            "namespace_identifier": ok(client.post("/v1/namespaces", json={"namespace_name": "spare"}))[
+                "namespace_id"
+            ],
             "namespace_id": namespace_id,
             "bucket_identifier": corpus.bucket_id,
             "object_identifier": corpus.object(),

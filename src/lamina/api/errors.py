@@ -83,7 +83,7 @@ def install(app: FastAPI) -> None:
 async def _known(request: Request, error: Exception) -> Response:
     assert isinstance(error, LaminaError)
     if isinstance(error, UnresolvedNamespaceError):
-        return _empty_list(error)
+        return _empty_list(error, request.url.path)
     details = dict(error.details)
     headers: dict[str, str] = {}
     if error.status == 503:
@@ -99,21 +99,17 @@ async def _known(request: Request, error: Exception) -> Response:
     )
 
 
-def _empty_list(error: LaminaError) -> Response:
+def _empty_list(error: LaminaError, path: str) -> Response:
     """A list in a namespace that does not exist is empty, and says so."""
-    name = str(error.details["id"])
+    name, next_step = str(error.details["id"]), "Check the X-Namespace header."
+    warning: Json = {"resource": "namespace", "id": name, "reason": "unresolved", "next_step": next_step}
+    if path.endswith("/documents/list"):  # whose warnings are texts
+        warning = f"The namespace '{name}' is not known. {next_step}"
     body = {
         "results": [],
         "pagination": {"page": 1, "page_size": 0, "total": 0, "total_pages": 0},
         "total_count": 0,
-        "warnings": [
-            {
-                "resource": "namespace",
-                "id": name,
-                "reason": "unresolved",
-                "next_step": "Check the X-Namespace header.",
-            }
-        ],
+        "warnings": [warning],
     }
     return Response(
         orjson.dumps(body),

@@ -214,6 +214,7 @@ class Shard:
         """Remember that an index was asked for, and make what serves it once the shard is large."""
         with self._writing:
             self._alive()
+            check_room(self._folder)
             self._manifest = replace(self._manifest, declared={**self._manifest.declared, path: type})
             self._manifest.write(self._folder)
             if self.fields.indexing:
