@@ -156,9 +156,10 @@ class Forgetful(CutOff):
 async def test_what_differs_is_not_called_done(source: Stores, tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     target = replace(await opened(tmp_path / "target"), vectors=Forgetful(tmp_path / "target" / "vectors"))
-    for _ in range(2):  # the first try, and one that copies anew what the first one has copied
+    for anew in (False, True):
+        progress = Progress.at(tmp_path / "p.json", "there")
         with pytest.raises(DifferenceError, match="1,234 points and its copy 1,233"):
-            await copy(source, target, ["ns_1"], Progress.at(tmp_path / "p.json", "there"), silent)
+            await copy(source, target, ["ns_1"], progress, silent, anew=anew)
     await closed(target)
 
 
@@ -172,13 +173,14 @@ async def test_what_changed_between_two_tries_is_copied_anew(
     assert target.records
     assert target.blobs
 
-    async def copied() -> dict[str, int]:
-        return (await copy(source, target, ["ns_1"], Progress.at(tmp_path / "p.json", "there"), silent))[0]
+    async def copied(*, anew: bool = True) -> dict[str, int]:
+        progress = Progress.at(tmp_path / "p.json", "there")
+        return (await copy(source, target, ["ns_1"], progress, silent, anew=anew))[0]
 
     gone = CollectionRef("ns_1", "col_2")
     await source.vectors.create(gone, [VectorSpec("dense", 8)])
     await source.vectors.upsert(gone, [Point("doc_x", {}, {})])
-    assert (await copied())["points"] == COUNT + 1
+    assert (await copied(anew=False))["points"] == COUNT + 1
     # The source was served meanwhile.
     await source.vectors.replace_payloads(AT, {"doc_5": {"n": -5}})
     await source.vectors.delete(AT, ["doc_6"])
@@ -189,6 +191,9 @@ async def test_what_changed_between_two_tries_is_copied_anew(
     task = await tasks.get(SCOPE, "task_9")
     await tasks.update(SCOPE, task.model_copy(update={"error": "other"}))
     await tasks.delete(SCOPE, "task_10")
+    with pytest.raises(DifferenceError):
+        await copied(anew=False)
+    assert len([info async for info in target.blobs.list("")]) == 5, "nothing is removed"
     assert await copied() == {"records": 2_099, "points": COUNT - 1, "blobs": 4}
     assert await target.vectors.collections("ns_1") == ["col_1"]
     kept = sorted([info.key async for info in target.blobs.list("")])

@@ -180,13 +180,16 @@ async def _moved(
         else:
             stays = {name: url for name, url in places(source).items() if name in moved}
         copied, namespaces = _stores(theirs, moved), await namespaces_of(ours[0])
+        mark = Mark(COMMANDS[progress.file.name], progress.target, stays)
+        # Without the mark of an earlier try others may have written there since: nothing is removed then.
+        anew = progress.resumed and await records.marked() == mark
         if not progress.resumed:
             await check_empty(copied, namespaces)
         progress.write()
-        await records.mark(Mark(COMMANDS[progress.file.name], progress.target, stays))
+        await records.mark(mark)
         spare_collections()
         digests = keys() if keys is not None else {}  # before the stores: what is complete has its keys
-        counts, proof = await copy(_stores(ours, moved), copied, namespaces, progress, said)
+        counts, proof = await copy(_stores(ours, moved), copied, namespaces, progress, said, anew=anew)
         proof |= digests
         check_proof(proof, expected or {})
         await records.unmark()

@@ -1,8 +1,7 @@
 """Copying records, points and blobs, going on where a copy was cut off, and proving that all has arrived.
 
-What was done is kept as it is done (`progress`). A copy is complete when every
-table, collection and blob of the source was read from both sides and found to be the same, and
-not before.
+What was done is kept as it is done (`progress`). A copy is complete when every table, collection and
+blob of the source was read from both sides and found to be the same, and not before.
 """
 
 import asyncio
@@ -70,22 +69,26 @@ async def copy(
     namespaces: Sequence[str],
     progress: Progress,
     said: Said,
+    *,
+    anew: bool = False,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Copy everything and verify it; how many rows, points and blobs there are, and their proof.
 
-    Nothing may write to the source meanwhile. Raises `DifferenceError` where the copy is not
-    the same in the end. A later call goes on from what has arrived, and copies anew what changed since.
+    Nothing may write to the source meanwhile. A later call goes on from what has arrived. `anew` says that
+    all there is at the target came from an earlier try: then what has changed since is removed there and
+    copied once more. Raises `DifferenceError` where the copy is not the same in the end.
     """
     proof = {"version": __version__}
     progress.write()
     counts = {"records": 0, "points": 0, "blobs": 0}
     # Records come last: a server that is started on half a copy finds no installation in it.
     if source.blobs and target.blobs:
-        if progress.resumed:
+        if anew:
             await _drop_departed_blobs(source.blobs, target.blobs)
-        counts["blobs"], proof["blobs"] = await _blobs(source.blobs, target.blobs, progress, said)
+        counts["blobs"], proof["blobs"] = await _blobs(source.blobs, target.blobs, said, anew)
     if source.vectors and target.vectors:
-        await _drop_departed(source.vectors, target.vectors, progress)
+        if anew:
+            await _drop_departed(source.vectors, target.vectors, progress)
         for namespace in namespaces:
             places = [CollectionRef(namespace, one) for one in await source.vectors.collections(namespace)]
             there = sum([await source.vectors.count(at) for at in places])
@@ -93,11 +96,11 @@ async def copy(
                 for at in places:  # before any points: a further vector may have the engine copy them
                     await _made(source.vectors, target.vectors, at, progress)
                 for at in places:
-                    count = await _collection(source.vectors, target.vectors, at, progress, said)
+                    count = await _collection(source.vectors, target.vectors, at, progress, said, anew)
                     counts["points"] += count
                     proof[f"points of {at.namespace_id}/{at.collection_id}"] = str(count)
     if source.records and target.records:
-        async for table, rows, digest in _records(source.records, target.records, progress, said):
+        async for table, rows, digest in _records(source.records, target.records, said, anew):
             counts["records"] += rows
             proof[f"table {table}"] = digest
     return counts, proof
@@ -122,11 +125,11 @@ def check_proof(proof: Mapping[str, str], expected: Mapping[str, str]) -> None:
 
 
 async def _records(
-    source: SqlRecordStore, target: SqlRecordStore, progress: Progress, said: Said
+    source: SqlRecordStore, target: SqlRecordStore, said: Said, anew: bool
 ) -> AsyncIterator[tuple[str, int, str]]:
     """The name of each table, and when it is copied how many rows it has and their digest."""
     for table in await tables(source.database, target.database):
-        last = not progress.resumed
+        last = not anew
         while True:
             async for rows in table.copy():
                 said("records", rows)
@@ -168,10 +171,15 @@ async def _drop_departed(source: VectorStore, target: VectorStore, progress: Pro
 
 
 async def _collection(
-    source: VectorStore, target: VectorStore, at: CollectionRef, progress: Progress, said: Said
+    source: VectorStore,
+    target: VectorStore,
+    at: CollectionRef,
+    progress: Progress,
+    said: Said,
+    anew: bool,
 ) -> int:
     """Copy a collection and verify it; how many points it has."""
-    last = not progress.resumed
+    last = not anew
     while True:
         await _points(source, target, at, progress, said)
         try:
@@ -309,7 +317,7 @@ async def _drop_departed_blobs(source: BlobStore, target: BlobStore) -> None:
     await target.delete(*gone)
 
 
-async def _blobs(source: BlobStore, target: BlobStore, progress: Progress, said: Said) -> tuple[int, str]:
+async def _blobs(source: BlobStore, target: BlobStore, said: Said, anew: bool) -> tuple[int, str]:
     """How many there are, and a SHA-256 of all, in whatever order they come."""
     total = 0
 
@@ -321,7 +329,7 @@ async def _blobs(source: BlobStore, target: BlobStore, progress: Progress, said:
     async def verify(info: BlobInfo) -> None:
         nonlocal total
         sha, copied = await _sha256(source, info.key), await _sha256(target, info.key)
-        if sha != copied and progress.resumed:  # it was copied by an earlier try and has changed since
+        if sha != copied and anew:  # it was copied by an earlier try and has changed since
             await target.put(info.key, source.stream(info.key))
             copied = await _sha256(target, info.key)
         if sha != copied:

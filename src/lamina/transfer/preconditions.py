@@ -46,8 +46,9 @@ async def check_empty(stores: Stores, namespaces: Sequence[str]) -> None:
             raise TransferError(
                 "The target holds points of this installation already; a copy needs empty stores."
             )
-    if stores.blobs and [info async for info in stores.blobs.list("")]:
-        raise TransferError("The target holds blobs already; a copy needs an empty bucket or prefix.")
+    if stores.blobs:
+        async for _ in stores.blobs.list(""):
+            raise TransferError("The target holds blobs already; a copy needs an empty bucket or prefix.")
 
 
 async def namespaces_of(records: SqlRecordStore) -> list[str]:
