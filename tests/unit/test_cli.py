@@ -1,11 +1,14 @@
 """The commands against an HTTP server whose answers the test chooses: keys, errors, exit codes, output."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lamina.cli import checks, connection
+from lamina.transfer.progress import Progress
 from tests.unit.served import Run, Served
 
 INVALID = {
@@ -207,6 +210,23 @@ def test_the_doctor_names_a_misspelt_and_a_wrong_setting(run: Run) -> None:
     result = run("doctor", LAMINA_PORT="many")
     assert result.exit_code == 1
     assert "LAMINA_PORT" in result.stdout
+
+
+def test_the_doctor_refuses_the_folders_that_a_start_would(run: Run, tmp_path: Path) -> None:
+    def failed(folder: Path) -> str:
+        result = run("doctor", "--port", "0", "--data-dir", str(folder))
+        assert result.exit_code == 1, result.stdout
+        return str(result.stdout)
+
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    with closing(sqlite3.connect(newer / "records.sqlite")) as records, records:
+        records.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        records.execute("INSERT INTO alembic_version VALUES ('9999')")
+    assert "Install that version or newer" in failed(newer)
+    (tmp_path / "half").mkdir()
+    Progress.at(tmp_path / "half" / "backup.json", "half").write()
+    assert "half a copy" in failed(tmp_path / "half")
 
 
 def test_the_doctor_finds_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
