@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from lamina.transfer.progress import Progress
 from tests.s3 import variables
 from tests.server import RunningServer
-from tests.shared import shared_stores
+from tests.shared import Shared, shared_stores
 from tests.steps import PHOTO_SCHEMA, Corpus, documents, ingest, ok, poem_with_photo
 
 
@@ -54,6 +54,14 @@ def seen(server: RunningServer, corpus: Corpus) -> dict[str, Any]:
         }
 
 
+def migration(server: RunningServer, shared: Shared) -> tuple[RunningServer, list[str]]:
+    """Who moves a stopped server's installation to the shared stores, and the command for it."""
+    command = ["migrate", "--data-dir", str(server.data_dir), "--json"]
+    for name in ("records", "vectors", "blobs"):
+        command += [f"--{name}-url", shared.env[f"LAMINA_{name.upper()}_URL"]]
+    return RunningServer(server.data_dir, env=variables(shared.s3.url)), command
+
+
 def test_a_backup_is_an_installation_and_can_be_restored(tmp_path: Path) -> None:
     with RunningServer(tmp_path / "data") as server:
         with server.client() as client:
@@ -90,11 +98,7 @@ def test_an_installation_moves_to_servers_and_serves_there_what_it_served(tmp_pa
             corpus = ingest(client, poem_with_photo, PHOTO_SCHEMA)
         before = seen(server, corpus)
         server.stop()
-        urls = {name: shared.env[f"LAMINA_{name}_URL"] for name in ("RECORDS", "VECTORS", "BLOBS")}
-        moving = ["migrate", "--data-dir", str(server.data_dir), "--json"]
-        for name, url in urls.items():
-            moving += [f"--{name.lower()}-url", url]
-        mover = RunningServer(server.data_dir, env=variables(shared.s3.url))
+        mover, moving = migration(server, shared)
         counts = json.loads(lamina(mover, *moving))
         assert counts["points"] == counts["blobs"] == 6
         assert "completed already" in lamina(mover, *moving, expect=1)
@@ -112,10 +116,7 @@ def test_half_a_migration_is_not_served_from_another_folder(tmp_path: Path) -> N
             corpus = ingest(client, poem_with_photo, PHOTO_SCHEMA)
         before = seen(server, corpus)
         server.stop()
-        moving = ["migrate", "--data-dir", str(server.data_dir)]
-        for name in ("RECORDS", "VECTORS", "BLOBS"):
-            moving += [f"--{name.lower()}-url", shared.env[f"LAMINA_{name}_URL"]]
-        mover = RunningServer(server.data_dir, env=variables(shared.s3.url))
+        mover, moving = migration(server, shared)
         with sa.create_engine(shared.database).connect() as records:
             copying = subprocess.Popen(
                 [sys.executable, "-m", "lamina", *moving], env=mover.environment(), stderr=subprocess.DEVNULL

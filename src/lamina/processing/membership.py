@@ -6,7 +6,7 @@ and one that all hold jointly, which a process that wants to be alone cannot get
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -14,6 +14,7 @@ import structlog
 
 from lamina.core.errors import RecordsUnavailableError, UnavailableError
 from lamina.processing.durable import Durable
+from lamina.processing.watching import again_and_again
 from lamina.stores.records.locks import Lock, Locks
 
 log = structlog.get_logger()
@@ -71,7 +72,9 @@ class Membership:
         with suppress(RecordsUnavailableError):
             await self._renew()
         # Apart, for to look for others takes long where the database is away.
-        watching = [asyncio.create_task(_again_and_again(one)) for one in (self._renew, self._take_over)]
+        watching = [
+            asyncio.create_task(again_and_again(one, _LOOK_SECONDS)) for one in (self._renew, self._take_over)
+        ]
         try:
             yield
         finally:
@@ -124,17 +127,6 @@ async def nobody_else(locks: Locks) -> AsyncIterator[None]:
         yield
     finally:
         await everyone.release()
-
-
-async def _again_and_again(look: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await look()
-        except RecordsUnavailableError:
-            pass  # it is said wherever it matters
-        except Exception:
-            log.exception("membership_not_looked_after")
-        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _name(executor_id: str) -> str:

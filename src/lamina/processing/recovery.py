@@ -1,12 +1,10 @@
 """② What is done about what a crash cut short: tasks without a workflow, deleted collections."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import structlog
 
-from lamina.core.errors import UnavailableError
 from lamina.core.filters import And, Condition
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.statuses import Status
@@ -19,6 +17,7 @@ from lamina.processing.deletion import DELETE_BUCKET, DELETE_NAMESPACE
 from lamina.processing.durable import Durable
 from lamina.processing.removal import Removal
 from lamina.processing.run import WORKFLOW
+from lamina.processing.watching import again_and_again
 from lamina.stores.records.base import Repository
 from lamina.stores.vectors.base import CollectionRef
 
@@ -66,14 +65,7 @@ class Recovery:
 
     async def watch(self) -> None:
         """Do so again and again: a process may die between the promise and the beginning."""
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            try:
-                await self.begin()
-            except UnavailableError:
-                continue
-            except Exception:
-                log.exception("unfinished_not_looked_for")
+        await again_and_again(self.begin, _LOOK_SECONDS)
 
     async def end_deletions(self) -> None:
         """End the deletion of collections. Others that are at work may look as if they needed that."""

@@ -1,13 +1,11 @@
 """② What is done now and then by one process for all that share the records."""
 
-import asyncio
 import time
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from lamina.core.errors import UnavailableError
 from lamina.core.filters import Condition
 from lamina.core.models import now
 from lamina.core.scope import EVERYWHERE, Scope
@@ -15,6 +13,7 @@ from lamina.platform.namespaces import Namespace
 from lamina.platform.organizations import OrganizationService
 from lamina.processing.deletion import DeletionWorkflow
 from lamina.processing.durable import Durable
+from lamina.processing.watching import again_and_again
 from lamina.stores.records.base import Repository
 from lamina.stores.records.locks import Locks
 
@@ -49,28 +48,21 @@ class Upkeep:
 
     async def watch(self) -> None:
         """Look again and again; while one process does, the others leave it to that one."""
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            try:
-                lock = await self._locks.hold(_LOCK)
-                if lock is None:
-                    continue
-                try:
-                    await self._look()
-                finally:
-                    await lock.release()
-            except UnavailableError:
-                continue
-            except Exception:
-                log.exception("upkeep_failed")
+        await again_and_again(self._look, _LOOK_SECONDS)
 
     async def _look(self) -> None:
-        async for some in self._organizations.organizations.iterate(EVERYWHERE):
-            for organization in some:
-                await self._expire(organization.organization_id)
-        if time.monotonic() - self._forgot > _FORGET_SECONDS:
-            await self._durable.forget(now() - _REMEMBERED)
-            self._forgot = time.monotonic()
+        lock = await self._locks.hold(_LOCK)
+        if lock is None:
+            return
+        try:
+            async for some in self._organizations.organizations.iterate(EVERYWHERE):
+                for organization in some:
+                    await self._expire(organization.organization_id)
+            if time.monotonic() - self._forgot > _FORGET_SECONDS:
+                await self._durable.forget(now() - _REMEMBERED)
+                self._forgot = time.monotonic()
+        finally:
+            await lock.release()
 
     async def _expire(self, organization_id: str) -> None:
         over = Condition("expires_at", "lte", now().isoformat())
