@@ -20,7 +20,7 @@ from lamina.core.settings import Settings, key_of
 from lamina.documents.documents import DerivedDocuments, DocumentService
 from lamina.documents.listing import DocumentReader
 from lamina.documents.reconcile import Reconciler
-from lamina.engines import Engines, held, open_engines, open_stores
+from lamina.engines import Engines, held, open_engines, open_stores, see_records
 from lamina.extractors.registry import extractor, refused, use_folder
 from lamina.inference.registry import Models, ModelSettings
 from lamina.ingest.blobs import BlobKeeper
@@ -73,14 +73,14 @@ _DRAIN_SECONDS = 10.0
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the engines, wire the services, and go on with what was left unfinished."""
+    seen = await see_records(settings)  # before anything is made or changed
+    refuse_half_copies(settings, seen.mark if seen else None)
     with held(settings.data_dir) as mark:
         crash = _Crash(unswept=mark.tell() > 0)
         mark.write("A server runs, or was killed.\n")
         mark.flush()
-        async with open_engines(settings) as engines:
-            refuse_half_copies(settings, await engines[0].marked())
-            async with _wired(settings, engines, crash) as services:
-                yield services
+        async with open_engines(settings) as engines, _wired(settings, engines, crash) as services:
+            yield services
         if not crash.unswept:
             mark.truncate(0)
 
@@ -290,6 +290,7 @@ async def _wired(settings: Settings, engines: Engines, crash: "_Crash") -> Async
             stack.push_async_callback(asyncio.to_thread, cluster.close)
         stack.push_async_callback(pool.close)
         async with membership.alone() as alone, AsyncExitStack() as starting:
+            refuse_half_copies(settings, await records.marked())  # no other copy begins from here on
             starting.push_async_callback(drain)  # workflows run from the launch on
             async with records.transaction(EVERYWHERE):  # another process may make its first start as well
                 await bootstrap(services, folder)

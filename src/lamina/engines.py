@@ -56,6 +56,16 @@ async def _records(settings: Settings) -> SqlRecordStore:
     return await SqlRecordStore.open(settings.records_url.get_secret_value(), settings.records_connections)
 
 
+@asynccontextmanager
+async def open_records(settings: Settings) -> AsyncIterator[SqlRecordStore]:
+    """The records alone."""
+    records = await _records(settings)
+    try:
+        yield records
+    finally:
+        await records.close()
+
+
 async def see_records(settings: Settings) -> Seen | None:
     """What is to be seen of the records without a change to them; None where the first start makes a file.
 

@@ -90,7 +90,14 @@ async def test_nobody_is_alone_beside_one_that_has_started(locks: Locks) -> None
                 pass
     assert await free(locks, "one")
     async with nobody_else(locks):
-        pass
+        with pytest.raises(UnavailableError, match="start again when"):
+            async with member(locks, Work("late")).alone():
+                pass
+    async with one.alone() as alone:
+        assert alone
+        with pytest.raises(UnavailableError, match="stop them first"):
+            async with nobody_else(locks):
+                pass
 
 
 async def test_the_server_is_asked_to_notice_machines_that_are_gone(locks: Locks, url: str) -> None:

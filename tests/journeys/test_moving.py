@@ -86,8 +86,20 @@ def test_a_backup_is_an_installation_and_can_be_restored(tmp_path: Path) -> None
         assert seen(server, corpus) == before
         server.stop()
         assert "completed already" in lamina(server, *restored, expect=1)
+        # Others have written here since: what looks like an unfinished copy removes nothing of theirs.
+        told = json.loads((server.data_dir / "restoration.json").read_bytes())
+        (server.data_dir / "restoration.json").write_text(json.dumps({**told, "complete": False}))
+        for _ in range(2):
+            assert "holds an installation already" in lamina(server, *restored, expect=1)
         (server.data_dir / "restoration.json").unlink()
         assert "holds an installation already" in lamina(server, *restored, expect=1)
+        server.start()
+        assert seen(server, corpus) == before
+        server.stop()
+        (tmp_path / "keyed").mkdir()
+        (tmp_path / "keyed" / "secrets.key").write_bytes(bytes(32))
+        keyed = ["restore", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "keyed")]
+        assert "another key than the backup's" in lamina(server, *keyed, expect=2).replace("\n", " ")
     with RunningServer(tmp_path / "copy") as other:
         assert seen(other, corpus)["documents"] == before["documents"]
 

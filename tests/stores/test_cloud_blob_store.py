@@ -213,7 +213,18 @@ async def test_a_check_says_what_is_wrong_and_how_to_mend_it(
 
 @pytest.mark.parametrize(
     "url",
-    ["bucket", "http://a/b", "s3://", "s3://a@b/c", "s3://b/x?y=1", "s3://b/a/../c", "s3://hidden:hidden@b"],
+    [
+        "bucket",
+        "http://a/b",
+        "s3://",
+        "s3://a@b/c",
+        "s3://b/x?y=1",
+        "s3://b/a/../c",
+        "s3://hidden:hidden@b",
+        "s3://k:hidden#hidden@b",
+        "s3://k:hidden/hidden@b",
+        "s3://b?secret_access_key=hidden",
+    ],
 )
 def test_a_url_of_no_bucket_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="LAMINA_BLOBS_URL to s3://bucket/prefix") as told:

@@ -2,20 +2,21 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
 from lamina.cli.failures import Failure
-from lamina.cli.moving import KEYS, backup
+from lamina.cli.moving import KEYS, backup, migrate
 from lamina.core.errors import UnavailableError
 from lamina.core.scope import EVERYWHERE, Scope
 from lamina.core.settings import Settings
 from lamina.core.statuses import Status
-from lamina.engines import open_engines, open_stores
+from lamina.engines import open_engines, open_records, open_stores
 from lamina.platform.tasks import TASKS, Task, TaskType
 from lamina.processing.batches import BATCHES, Batch
 from lamina.stores.blobs.folder import FolderBlobStore
@@ -24,8 +25,10 @@ from lamina.stores.records.sql import SqlRecordStore
 from lamina.stores.vectors.base import CollectionRef, Lexical, Point, VectorQuery, VectorSpec
 from lamina.stores.vectors.edge import EdgeVectorStore
 from lamina.transfer.copying import DifferenceError, Stores, copy
-from lamina.transfer.preconditions import check_empty, refuse_half_copies
+from lamina.transfer.preconditions import check_empty, check_unmarked, refuse_half_copies
 from lamina.transfer.progress import Progress, TransferError
+
+T = TypeVar("T")
 
 AT = CollectionRef("ns_1", "col_1")
 SCOPE = Scope("org_1", "ns_1")
@@ -110,7 +113,7 @@ async def test_everything_arrives(source: Stores, target: Stores, tmp_path: Path
     counts, proof = await copy(
         source, target, ["ns_1"], progress, lambda part, more: said.update({part: said.get(part, 0) + more})
     )
-    progress.finish(counts, proof)
+    assert proof["table tasks"]
     assert counts == {"records": 2_100, "points": COUNT, "blobs": 5}
     assert said == {**counts, "verified": 2_100 + COUNT + 5}
     assert target.records
@@ -123,8 +126,6 @@ async def test_everything_arrives(source: Stores, target: Stores, tmp_path: Path
     hits = await target.vectors.search(AT, VectorQuery(Lexical("word77"), limit=3))
     assert [hit.point.document_id for hit in hits] == ["doc_77"]
     assert (await target.vectors.info(AT)).indexes["n"] == "integer"
-    with pytest.raises(TransferError, match="completed already"):
-        Progress.at(tmp_path / "p.json", "there")
 
 
 async def test_a_copy_that_was_cut_off_is_not_complete_and_goes_on(
@@ -222,12 +223,72 @@ def test_a_backup_that_is_complete_has_the_keys(tmp_path: Path, monkeypatch: pyt
     with monkeypatch.context() as patched, pytest.raises(KilledError):
         patched.setattr(Progress, "write", killed_at_the_end)
         backup(folder, data_dir=source, as_json=True)
-    assert not Progress.at(folder / "backup.json", str(folder)).complete
+    assert not Progress.read(folder / "backup.json").complete
     assert {name: (folder / name).read_text() for name in KEYS} == {name: f"the {name}" for name in KEYS}
     assert {(folder / name).stat().st_mode & 0o777 for name in KEYS} == {0o600}
     backup(folder, data_dir=source, as_json=True)
-    with pytest.raises(TransferError, match="completed already"):
-        Progress.at(folder / "backup.json", str(folder))
+    assert Progress.read(folder / "backup.json").complete
+
+
+def test_a_copy_that_was_killed_at_its_very_end_can_be_served(tmp_path: Path) -> None:
+    source, folder = tmp_path / "source", tmp_path / "copy"
+    source.mkdir()
+    (source / "records.sqlite").touch()
+
+    async def mark(copy_id: str) -> None:
+        async with open_records(Settings(data_dir=folder)) as records:
+            await records.mark(Mark(copy_id, "backup", str(folder)))
+
+    async def marked() -> bool:
+        async with open_records(Settings(data_dir=folder)) as records:
+            return await records.marked() is not None
+
+    backup(folder, data_dir=source, as_json=True)
+    assert not asyncio.run(marked())
+    asyncio.run(mark(Progress.read(folder / "backup.json").copy_id))
+    with pytest.raises(Failure, match="completed already"):
+        backup(folder, data_dir=source, as_json=True)
+    assert not asyncio.run(marked())
+    asyncio.run(mark("that of another copy"))
+    with pytest.raises(Failure, match="completed already"):
+        backup(folder, data_dir=source, as_json=True)
+    assert asyncio.run(marked())
+
+
+def test_half_a_copy_is_not_copied(tmp_path: Path) -> None:
+    source = Settings(data_dir=tmp_path / "source")
+    source.data_dir.mkdir()
+
+    async def mark() -> None:
+        async with open_records(source) as records:
+            await records.mark(Mark("a", "restore", "elsewhere"))
+
+    asyncio.run(mark())
+    with pytest.raises(Failure, match="half a copy"):
+        backup(tmp_path / "copy", data_dir=source.data_dir, as_json=True)
+    with pytest.raises(TransferError, match="half of another copy"):
+        check_unmarked(Mark("a", "restore", "elsewhere"))
+
+
+def test_a_migration_can_be_given_up(tmp_path: Path) -> None:
+    source = Settings(data_dir=tmp_path)
+    progress = Progress.at(tmp_path / "migration.json", "points at http://127.0.0.1:1")
+    progress.write()
+
+    async def mark(records: SqlRecordStore) -> None:
+        stays = {"vectors_url": None}
+        await records.mark(Mark(progress.copy_id, "migrate", progress.target, stays))
+
+    async def with_records(work: Callable[[SqlRecordStore], Awaitable[T]]) -> T:
+        async with open_records(source) as records:
+            return await work(records)
+
+    asyncio.run(with_records(mark))
+    migrate(vectors_url="http://127.0.0.1:1", give_up=True, data_dir=tmp_path)
+    assert asyncio.run(with_records(SqlRecordStore.marked)) is None
+    assert not (tmp_path / "migration.json").exists()
+    with pytest.raises(Failure, match="no copy was begun"):
+        migrate(give_up=True, data_dir=tmp_path)
 
 
 def test_a_backup_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -261,14 +322,14 @@ async def test_records_tell_of_half_a_migration(source: Stores, tmp_path: Path) 
     assert source.records
     settings = Settings(data_dir=tmp_path, vectors_url="http://127.0.0.1:1", blobs_url="s3://b/p")
     before = settings.model_copy(update={"vectors_url": "http://127.0.0.1:2"})
-    await source.records.mark(Mark("migrate", "records elsewhere"))
-    await source.records.mark(Mark("migrate", "points elsewhere", {"vectors_url": before.vectors_url}))
+    await source.records.mark(Mark("a", "migrate", "records elsewhere"))
+    await source.records.mark(Mark("b", "migrate", "points elsewhere", {"vectors_url": before.vectors_url}))
     mark = await source.records.marked()
     refuse_half_copies(before, mark)  # the source may be used as it was
     with pytest.raises(UnavailableError, match="points elsewhere"):
         refuse_half_copies(settings, mark)
     with pytest.raises(UnavailableError, match="records elsewhere"):
-        refuse_half_copies(before, Mark("migrate", "records elsewhere"))
+        refuse_half_copies(before, Mark("a", "migrate", "records elsewhere"))
     await source.records.unmark()
     assert await source.records.marked() is None
 

@@ -36,6 +36,9 @@ def migrate(
     records_url: Annotated[str | None, typer.Option(help="PostgreSQL to move the records to.")] = None,
     vectors_url: Annotated[str | None, typer.Option(help="Qdrant server to move the points to.")] = None,
     blobs_url: Annotated[str | None, typer.Option(help="Bucket to move the blobs to.")] = None,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="Give up a copy that was cut off; what arrived stays there.")
+    ] = False,
     data_dir: options.DataDir = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -44,6 +47,9 @@ def migrate(
     The server must be stopped. A copy that was cut off goes on when the command is given again; the
     source stays as it is.
     """
+    if give_up:
+        _give_up(settings(data_dir=data_dir))
+        return
     given = {"records_url": records_url, "vectors_url": vectors_url, "blobs_url": blobs_url}
     moved = {name: url for name, url in given.items() if url is not None}
     if not moved:
@@ -84,10 +90,8 @@ def backup(
         if folder.exists() and any(folder.iterdir()) and not (folder / BACKUP).is_file():
             raise UsageFailure(f"{folder} is not empty and holds no unfinished backup")
         folder.mkdir(parents=True, exist_ok=True)
-    copy = _embedded(folder)
-    counts = _move(
-        source, copy, folder / BACKUP, str(folder), as_json, keys=partial(_copy_keys, source, copy)
-    )
+    copy, name = _embedded(folder), str(folder.absolute())
+    counts = _move(source, copy, folder / BACKUP, name, as_json, keys=partial(_copy_keys, source, copy))
     _show(counts, as_json)
 
 
@@ -110,13 +114,38 @@ def restore(
     copy, target = _embedded(folder), settings(data_dir=data_dir)
     with _usable(target.data_dir):
         target.data_dir.mkdir(parents=True, exist_ok=True)
-    progress = target.data_dir / RESTORATION
-    keys = partial(_copy_keys, copy, target, only_new=True)
-    counts = _move(copy, target, progress, str(folder), as_json, keys=keys, expected=made.proof)
+    _check_keys(copy, target)
+    file, name = target.data_dir / RESTORATION, str(folder.absolute())
+    keys = partial(_copy_keys, copy, target)
+    counts = _move(copy, target, file, name, as_json, keys=keys, expected=made.proof)
     _show(counts, as_json)
 
 
 # The how
+
+
+def _give_up(source: Settings) -> None:
+    """Forget an unfinished migration, so that another one can be made."""
+    from lamina.engines import open_stores  # loads the server's packages
+    from lamina.transfer.progress import MIGRATION, Progress
+
+    file = source.data_dir / MIGRATION
+    if not file.is_file():
+        raise UsageFailure(f"no copy was begun in {source.data_dir}")
+
+    async def forget(copy_id: str) -> None:
+        async with open_stores(source) as ((records, _, _),):
+            mark = await records.marked()
+            if mark is not None and mark.copy_id == copy_id:
+                await records.unmark()
+
+    try:
+        progress = Progress.read(file)
+        asyncio.run(forget(progress.copy_id))
+    except LaminaError as error:
+        raise Failure(error.message) from error
+    file.unlink()
+    say(f"The copy to {progress.target} is given up. What arrived there is of no use: remove it.")
 
 
 def _move(
@@ -139,6 +168,10 @@ def _move(
             )
     except TransferError as error:
         raise Failure(error.message) from error
+    except OSError as error:
+        raise Failure(
+            f"{error.filename or file}: {error.strerror or error}. Mend that, and give the command again."
+        ) from error
     except LaminaError as error:
         begun = " Give the command again to go on." if file.is_file() else ""
         raise Failure(error.message + begun) from error
@@ -163,13 +196,17 @@ async def _moved(
         check_empty,
         check_idle,
         check_installation,
+        check_unmarked,
         namespaces_of,
         places,
+        refuse_half_copies,
     )
     from lamina.transfer.progress import COMMANDS
 
+    await _refuse_completed(progress, target)
     check_installation(source)
     async with open_stores(source) as (ours,), nobody_else(Locks(ours[0].database)):
+        refuse_half_copies(source, await ours[0].marked())
         await check_idle(ours[0])  # by itself: a refusal leaves nothing at the target
     async with open_stores(source, target) as (ours, theirs), AsyncExitStack() as stack:
         records = theirs[0]
@@ -180,21 +217,36 @@ async def _moved(
         else:
             stays = {name: url for name, url in places(source).items() if name in moved}
         copied, namespaces = _stores(theirs, moved), await namespaces_of(ours[0])
-        mark = Mark(COMMANDS[progress.file.name], progress.target, stays)
-        # Without the mark of an earlier try others may have written there since: nothing is removed then.
-        anew = progress.resumed and await records.marked() == mark
-        if not progress.resumed:
+        found = await records.marked()
+        anew = found is not None and found.copy_id == progress.copy_id
+        if not anew:  # nothing there is known to be an earlier try's, so there must be nothing
+            check_unmarked(found)
             await check_empty(copied, namespaces)
+            progress.forget()
         progress.write()
-        await records.mark(mark)
+        await records.mark(Mark(progress.copy_id, COMMANDS[progress.file.name], progress.target, stays))
         spare_collections()
         digests = keys() if keys is not None else {}  # before the stores: what is complete has its keys
         counts, proof = await copy(_stores(ours, moved), copied, namespaces, progress, said, anew=anew)
         proof |= digests
         check_proof(proof, expected or {})
-        await records.unmark()
         progress.finish(counts, proof)
+        await records.unmark()
         return counts
+
+
+async def _refuse_completed(progress: "Progress", target: Settings) -> None:
+    """Raise `TransferError` for a copy that is complete; takes its mark off, if that was not done."""
+    from lamina.engines import open_records  # loads the server's packages
+    from lamina.transfer.progress import TransferError
+
+    if not progress.complete:
+        return
+    async with open_records(target) as records:
+        mark = await records.marked()
+        if mark is not None and mark.copy_id == progress.copy_id:
+            await records.unmark()
+    raise TransferError(f"The copy to {progress.target} was completed already, as {progress.file} says.")
 
 
 def _stores(engines: "Engines", moved: Sequence[str]) -> "Stores":
@@ -232,17 +284,23 @@ def _embedded(folder: Path) -> Settings:
     )
 
 
-def _copy_keys(source: Settings, target: Settings, *, only_new: bool = False) -> dict[str, str]:
+def _check_keys(source: Settings, target: Settings) -> None:
+    """Raise `UsageFailure` where a folder has other keys: what is restored is of no use with them."""
+    for name in KEYS:
+        original, there = source.data_dir / name, target.data_dir / name
+        if original.is_file() and there.is_file() and there.read_bytes() != original.read_bytes():
+            raise UsageFailure(f"{there} is another key than the backup's: move it away, and restore then")
+
+
+def _copy_keys(source: Settings, target: Settings) -> dict[str, str]:
     """Copy the files of keys; the SHA-256 of each."""
     digests = {}
     for name in KEYS:
-        original, copy = source.data_dir / name, target.data_dir / name
-        if not original.is_file():
-            continue
-        content = original.read_bytes()
-        digests[f"key {name}"] = hashlib.sha256(content).hexdigest()
-        if not (only_new and copy.exists()):
-            write_private(copy, content)
+        original = source.data_dir / name
+        if original.is_file():
+            content = original.read_bytes()
+            digests[f"key {name}"] = hashlib.sha256(content).hexdigest()
+            write_private(target.data_dir / name, content)
     return digests
 
 

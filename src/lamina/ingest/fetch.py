@@ -1,6 +1,7 @@
 """The one way to a URL that somebody else wrote."""
 
 import asyncio
+import math
 import re
 import socket
 import ssl
@@ -132,21 +133,22 @@ class Fetcher:
     async def post(self, url: str, content: bytes, *, headers: Mapping[str, str], field: str = "data") -> int:
         """Send bytes to a URL; the status that it answers with, whatever that is. No redirect is followed.
 
-        Raises `ValidationError` on `field` as `ask` does.
+        Takes ten seconds at most. Raises `ValidationError` on `field` as `ask` does.
         """
-        async with self._in_time(field):
+        async with self._in_time(field, _POST_SECONDS):
             target = read_url(url, field=field)
             addresses = await self._vetted(target, field)
             async with self._open(target, addresses, headers, content) as response:
                 return response.status
 
     @asynccontextmanager
-    async def _in_time(self, field: str) -> AsyncIterator[None]:
+    async def _in_time(self, field: str, most: float = math.inf) -> AsyncIterator[None]:
+        seconds = min(self._timeout, most)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
-            raise _failed(f"it took longer than {self._timeout:g} seconds", field) from None
+            raise _failed(f"it took longer than {seconds:g} seconds", field) from None
         except _HTTP_FAILURES as error:
             raise _failed(_reason(error), field) from error
 
@@ -233,6 +235,7 @@ def filename_of(text: str | None) -> str | None:
 USER_AGENT: Final = f"Lamina/{lamina.__version__}"
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_POST_SECONDS: Final = 10.0
 _CONNECT_SECONDS: Final = 10.0  # for one address, so that the next one gets its turn
 _ANY_TYPE: Final = frozenset({"application/octet-stream", "binary/octet-stream", "application/x-download"})
 

@@ -43,13 +43,15 @@ _FORGOTTEN_AT_ONCE: Final = 100
 _QUEUE: Final = "work"
 _SHARES: Final = "shares"
 _APART: Final = "apart"
+_AFTER: Final = "after"
 
 _AT_ONCE: Final = 4
-"""Workflows of the queue apart that a process runs."""
+"""Workflows of the queue apart that a process runs, and of that of what comes after."""
 _POLL_SECONDS: Final = 0.25
 """How often an idle process looks into a queue, which takes a dozen ways to the database and back."""
 
 _POLL_APART_SECONDS: Final = 1.0
+_POLL_AFTER_SECONDS: Final = 3.0
 _WAIT_SECONDS: Final = 0.1
 """How often a workflow looks whether its shares have ended."""
 
@@ -190,7 +192,7 @@ class Durable:
 
     def _launch(self) -> None:
         if self._queueing is not None:
-            DBOS.listen_queues([_QUEUE, _SHARES, _APART] if self._queueing.works else [])
+            DBOS.listen_queues([_QUEUE, _SHARES, _APART, _AFTER] if self._queueing.works else [])
         DBOS.launch()
         older = DBOS.list_workflows(
             status=["PENDING", "ENQUEUED"], app_version=list(_OLDER), load_input=False, load_output=False
@@ -206,12 +208,13 @@ class Durable:
             polling_interval_sec=_POLL_SECONDS,
             on_conflict="always_update",
         )
-        DBOS.register_queue(
-            _APART,
-            worker_concurrency=_AT_ONCE,
-            polling_interval_sec=_POLL_APART_SECONDS,
-            on_conflict="always_update",
-        )
+        for name, seconds in ((_APART, _POLL_APART_SECONDS), (_AFTER, _POLL_AFTER_SECONDS)):
+            DBOS.register_queue(
+                name,
+                worker_concurrency=_AT_ONCE,
+                polling_interval_sec=seconds,
+                on_conflict="always_update",
+            )
         DBOS.register_queue(
             _SHARES,
             worker_concurrency=self._queueing.shares,
@@ -262,12 +265,12 @@ class Durable:
         except library_errors.DBOSException as error:
             raise StepFailedError(f"A share of the work was lost: {error}") from error
 
-    def apart(self, name: str, *arguments: Json) -> None:
+    def afterwards(self, name: str, *arguments: Json) -> None:
         """From within a workflow, begin another one, and wait for nothing of it."""
         if self._queueing is None:
             DBOS.start_workflow(self._workflows[name], *arguments)
         else:
-            DBOS.enqueue_workflow(_APART, self._workflows[name], *arguments)
+            DBOS.enqueue_workflow(_AFTER, self._workflows[name], *arguments)
 
     async def begun(self, workflow_ids: Collection[str]) -> set[str]:
         """Those of the workflows that were begun, here or by another process, and may have ended."""

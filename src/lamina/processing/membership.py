@@ -25,6 +25,9 @@ _LOOKS: Final = 3
 
 _ALL: Final = "members"
 
+_STARTS: Final = "starts"
+"""Held jointly by processes that start, until they hold the other; and by one alone that keeps all away."""
+
 
 class Membership:
     """This process among those that share the records.
@@ -46,8 +49,16 @@ class Membership:
 
         Raises `UnavailableError` when one is, and this one or that cannot share.
         """
+        starts = await self._locks.hold(_STARTS, jointly=True)
+        if starts is None:
+            raise UnavailableError(
+                "These records are being copied, or looked through for left-overs. To mend it, start again "
+                "when that has ended."
+            )
+        self._own[_STARTS] = starts
         everyone = await self._locks.hold(_ALL)
         if everyone is None and self._exclusive:
+            await self._leave()
             raise UnavailableError(
                 "Another process uses these records, and this one keeps points or blobs in its data folder. "
                 "To mend it, set LAMINA_VECTORS_URL and LAMINA_BLOBS_URL for both."
@@ -71,6 +82,8 @@ class Membership:
             return
         with suppress(RecordsUnavailableError):
             await self._renew()
+        if (starts := self._own.pop(_STARTS, None)) is not None:
+            await starts.release()
         # Apart, for to look for others takes long where the database is away.
         watching = [
             asyncio.create_task(again_and_again(one, _LOOK_SECONDS)) for one in (self._renew, self._take_over)
@@ -120,13 +133,17 @@ async def nobody_else(locks: Locks) -> AsyncIterator[None]:
 
     Raises `UnavailableError` where one is there already.
     """
-    everyone = await locks.hold(_ALL)
-    if everyone is None:
-        raise UnavailableError("Other processes use these records. To mend it, stop them first.")
+    held: list[Lock] = []
     try:
+        for name in (_STARTS, _ALL):
+            lock = await locks.hold(name)
+            if lock is None:
+                raise UnavailableError("Other processes use these records. To mend it, stop them first.")
+            held.append(lock)
         yield
     finally:
-        await everyone.release()
+        for lock in held:
+            await lock.release()
 
 
 def _name(executor_id: str) -> str:

@@ -5,6 +5,7 @@ worker that the server wants. An actor lives for as long as its connection, and 
 cluster of its own, for as long as the server. Jobs and answers pass through as the pickles they are.
 """
 
+import fcntl
 import logging
 import os
 import pickle
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 Told = tuple[bytes, bool]
 """A pickled answer, and whether the actor can be asked again."""
+
+_LOCK: Final = "lock"
 
 _END_SECONDS: Final = 8.0
 """How long the cluster may take to end, or the connection to it."""
@@ -191,7 +194,7 @@ class _Actor:
         self._inside = Inside(start)
         self._work = ThreadPoolExecutor(1)
         self._process = psutil.Process()
-        self._files = _own_folder()
+        self._files = _Files()
 
     def where(self) -> tuple[int, str]:
         """The process's id, and that of the machine."""
@@ -201,9 +204,12 @@ class _Actor:
 
     def keep(self, number: int, content: bytes, first: bool) -> Told:
         """Add to a file of the next job."""
-        path = self._files / str(number)
-        with path.open("wb" if first else "ab") as file:
-            file.write(content)
+        path = self._files.path / str(number)
+        try:
+            with path.open("wb" if first else "ab") as file:
+                file.write(content)
+        except OSError as error:
+            return pickle.dumps(Broken(f"its machine cannot keep the file: {error.strerror}")), True
         return pickle.dumps(path), True
 
     def answer(self, job: bytes, memory: int | None) -> Told:
@@ -215,17 +221,27 @@ class _Actor:
                     return pickle.dumps(over(memory)), False
             return done.result(), True
         finally:
-            for file in self._files.iterdir():
-                file.unlink()
+            self._files.clear()
 
     def _answer(self, job: bytes) -> bytes:
         return pickle.dumps(self._inside.answer(pickle.loads(job)))
 
 
-def _own_folder() -> Path:
-    """A folder for this process's files. Those of processes that were killed are removed."""
-    place = Path(tempfile.gettempdir())
-    for folder in place.glob("lamina-actor-*"):
-        if not psutil.pid_exists(int(folder.name.split("-")[2])):
-            shutil.rmtree(folder, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"lamina-actor-{os.getpid()}-", dir=place))
+class _Files:
+    """A folder for this process's files, under a lock that ends with it. Those of the dead are removed."""
+
+    def __init__(self) -> None:
+        place = Path(tempfile.gettempdir())
+        for folder in place.glob("lamina-actor-*"):
+            with suppress(OSError), (folder / _LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        self.path = Path(tempfile.mkdtemp(prefix="lamina-actor-", dir=place))
+        self._lock = (self.path / _LOCK).open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def clear(self) -> None:
+        """Remove the files."""
+        for file in self.path.iterdir():
+            if file.name != _LOCK:
+                file.unlink()

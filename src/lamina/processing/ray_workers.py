@@ -267,14 +267,13 @@ class RayWorker:
 
     def _sent_in_pieces(self, number: int, path: Path, timeout: float) -> Path | Broken:
         """Where a file lies on the actor's machine, once all of it is there."""
-        kept: Path | Broken = Broken("the file is empty")
         with path.open("rb") as file:
-            while content := file.read(SLICE_BYTES):
-                first = file.tell() == len(content)
-                kept = self._told(Piece(number, content, first), timeout)
-                if isinstance(kept, Broken):
-                    break
-        return kept
+            content, first = file.read(SLICE_BYTES), True
+            while True:
+                kept: Path | Broken = self._told(Piece(number, content, first), timeout)
+                content, first = file.read(SLICE_BYTES), False
+                if isinstance(kept, Broken) or not content:
+                    return kept
 
     def _told(self, message: Any, timeout: float) -> Any:
         """What the actor answers, or `Broken`. Raises `UnavailableError` when the cluster is lost."""
@@ -341,10 +340,12 @@ def _knock(address: str | None) -> None:
 
 
 def _too_large(job: Job) -> list[Path]:
-    """Files of a job that do not travel within it."""
+    """Files of a job that are too many bytes to travel within it."""
+    if sum(source.size for source in job.sources) <= SLICE_BYTES:
+        return []
     given = [one for source in job.sources for one in source.values]
-    paths = {one.content for one in given if isinstance(one, BlobValue) and isinstance(one.content, Path)}
-    return [path for path in paths if path.stat().st_size > SLICE_BYTES]
+    paths = [one.content for one in given if isinstance(one, BlobValue) and isinstance(one.content, Path)]
+    return list(dict.fromkeys(paths))
 
 
 def _sent(source: Source, there: Mapping[Path, Path]) -> Source:

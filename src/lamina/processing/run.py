@@ -99,7 +99,7 @@ class BatchRun:
                 why = self._collection(run, tier, collection_id, why)
         notice = self.durable.step("end", lambda: self._end(run, why), patient=True)
         if notice is not None:
-            self.durable.apart(NOTICE, *notice)
+            self.durable.afterwards(NOTICE, *notice)
 
     def _collection(self, run: Run, tier: int, collection_id: str, why: str | None) -> str | None:
         """Take a collection's sources through it, or list them as failed once there is a reason why not.

@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from lamina.core.errors import UnavailableError
 from lamina.core.filters import Condition
 from lamina.core.models import now
 from lamina.core.scope import EVERYWHERE, Scope
@@ -73,4 +74,9 @@ class Upkeep:
         ]
         for namespace in found:
             log.info("namespace_expired", namespace_id=namespace.namespace_id)
-            await self._deletion.namespace(organization_id, namespace, force=True)
+            try:
+                await self._deletion.namespace(organization_id, namespace, force=True)
+            except UnavailableError:
+                raise
+            except Exception:  # it shall not keep the others
+                log.exception("namespace_not_deleted", namespace_id=namespace.namespace_id)

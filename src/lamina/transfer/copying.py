@@ -79,22 +79,21 @@ async def copy(
     copied once more. Raises `DifferenceError` where the copy is not the same in the end.
     """
     proof = {"version": __version__}
-    progress.write()
     counts = {"records": 0, "points": 0, "blobs": 0}
     # Records come last: a server that is started on half a copy finds no installation in it.
     if source.blobs and target.blobs:
         if anew:
-            await _drop_departed_blobs(source.blobs, target.blobs)
+            await _drop_departed_blobs(source.blobs, target.blobs, namespaces)
         counts["blobs"], proof["blobs"] = await _blobs(source.blobs, target.blobs, said, anew)
     if source.vectors and target.vectors:
-        if anew:
-            await _drop_departed(source.vectors, target.vectors, progress)
         for namespace in namespaces:
+            if anew:
+                await _drop_departed(source.vectors, target.vectors, namespace)
             places = [CollectionRef(namespace, one) for one in await source.vectors.collections(namespace)]
             there = sum([await source.vectors.count(at) for at in places])
             async with target.vectors.loading(namespace, there):
                 for at in places:  # before any points: a further vector may have the engine copy them
-                    await _made(source.vectors, target.vectors, at, progress)
+                    await _made(source.vectors, target.vectors, at)
                 for at in places:
                     count = await _collection(source.vectors, target.vectors, at, progress, said, anew)
                     counts["points"] += count
@@ -150,10 +149,8 @@ async def _records(
 # Points
 
 
-async def _made(source: VectorStore, target: VectorStore, at: CollectionRef, progress: Progress) -> None:
-    """Make the copy of a collection, unless all of its points are there already."""
-    if progress.arrived(at):
-        return
+async def _made(source: VectorStore, target: VectorStore, at: CollectionRef) -> None:
+    """Make the copy of a collection, or what it lacks."""
     info = await source.info(at)
     await target.create(at, info.vectors)
     there = (await target.info(at)).indexes
@@ -162,12 +159,12 @@ async def _made(source: VectorStore, target: VectorStore, at: CollectionRef, pro
             await target.index(at, name, type)
 
 
-async def _drop_departed(source: VectorStore, target: VectorStore, progress: Progress) -> None:
-    """Drop what an earlier try copied of collections that are gone since."""
-    for at in progress.begun:
-        if at.collection_id not in await source.collections(at.namespace_id):
-            await target.drop(at)
-            progress.begin_anew(at)
+async def _drop_departed(source: VectorStore, target: VectorStore, namespace_id: str) -> None:
+    """Drop what an earlier try made of collections that are gone since."""
+    there = await source.collections(namespace_id)
+    for collection_id in await target.collections(namespace_id):
+        if collection_id not in there:
+            await target.drop(CollectionRef(namespace_id, collection_id))
 
 
 async def _collection(
@@ -190,7 +187,7 @@ async def _collection(
                 raise
         last = True
         await target.drop(at)  # points that were copied by an earlier try have changed since
-        await _made(source, target, at, progress)
+        await _made(source, target, at)
 
 
 async def _points(
@@ -254,6 +251,11 @@ async def _verify_points(source: VectorStore, target: VectorStore, at: Collectio
         raise DifferenceError(
             f"The collection {at.collection_id} has {ours:,} points and its copy {theirs:,}. {_IN_USE}"
         )
+    made, copy = await source.info(at), await target.info(at)
+    if set(made.vectors) != set(copy.vectors) or made.indexes.items() - copy.indexes.items():
+        raise DifferenceError(
+            f"The collection {at.collection_id} has other vectors or indexes than its copy. {_IN_USE}"
+        )
     async with _one_ahead(_with_copies(source, target, at)) as pages:
         async for points, copies in pages:
             for point in points:
@@ -311,10 +313,15 @@ def _close(one: Vector, other: Vector) -> bool:
 # Blobs
 
 
-async def _drop_departed_blobs(source: BlobStore, target: BlobStore) -> None:
-    """Remove what an earlier try copied of blobs that are gone since."""
-    gone = [info.key async for info in target.list("") if await _size(source, info.key) is None]
-    await target.delete(*gone)
+async def _drop_departed_blobs(source: BlobStore, target: BlobStore, namespaces: Sequence[str]) -> None:
+    """Remove what an earlier try copied of blobs that are gone since. What is not ours stays."""
+
+    async def drop(info: BlobInfo) -> None:
+        if await _size(source, info.key) is None:
+            await target.delete(info.key)
+
+    for namespace in namespaces:
+        await _each(target.list(f"{namespace}/"), drop)
 
 
 async def _blobs(source: BlobStore, target: BlobStore, said: Said, anew: bool) -> tuple[int, str]:

@@ -37,6 +37,15 @@ async def check_idle(records: SqlRecordStore) -> None:
         )
 
 
+def check_unmarked(mark: Mark | None) -> None:
+    """Raise `TransferError` when the records that are to be copied to are half of another copy."""
+    if mark is not None and mark.stays is None:
+        raise TransferError(
+            f"The target is half of another copy (`lamina {mark.command}`, {mark.target}): finish that one, "
+            "or empty the target."
+        )
+
+
 async def check_empty(stores: Stores, namespaces: Sequence[str]) -> None:
     """Raise `TransferError` when stores that are to be copied to hold what the copy would mix with."""
     if stores.records and await stores.records.repository(ORGANIZATIONS).count(EVERYWHERE):
@@ -63,7 +72,7 @@ async def namespaces_of(records: SqlRecordStore) -> list[str]:
 def without_password(url: str) -> str:
     """A URL that may be shown and kept."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def places(settings: Settings) -> dict[str, str | None]:

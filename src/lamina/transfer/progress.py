@@ -1,10 +1,11 @@
 """How far a copy has come, kept in a file beside it."""
 
+import secrets
 import time
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic import BaseModel, PrivateAttr, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from lamina.core.errors import LaminaError
 from lamina.stores.vectors.base import CollectionRef
@@ -30,6 +31,8 @@ class Progress(BaseModel):
     """What of a copy is done. `target` says where it goes, for people and for a later try."""
 
     target: str
+    copy_id: str = Field(default_factory=lambda: secrets.token_hex(16))
+    """The same in the mark that the target's records bear."""
     cursors: dict[str, str | None] = {}
     """For each collection that was begun, behind which point it goes on; None when all are there."""
     counts: dict[str, int] = {}
@@ -39,7 +42,6 @@ class Progress(BaseModel):
 
     _file: Path = PrivateAttr()
     _written: float = PrivateAttr(default=0.0)
-    _resumed: bool = PrivateAttr(default=False)
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -51,12 +53,12 @@ class Progress(BaseModel):
                 f"{file} is damaged: how far a copy has come cannot be told. Remove it if that copy is "
                 "complete or was given up; else begin again with empty stores."
             ) from error
-        progress._file, progress._resumed = file, True
+        progress._file = file
         return progress
 
     @classmethod
     def at(cls, file: Path, target: str) -> Self:
-        """What is known of a copy; `TransferError` when the file is of another, or of one that is done."""
+        """What is known of a copy; `TransferError` when the file is of another one."""
         if not file.is_file():
             progress = cls(target=target)
             progress._file = file
@@ -64,26 +66,16 @@ class Progress(BaseModel):
         progress = cls.read(file)
         if progress.target != target:
             raise TransferError(
-                f"{file} is of a copy to {progress.target}; finish that one, or remove the file."
+                f"{file} is of a copy to {progress.target}; finish that one, or give it up with --give-up."
+                if file.name == MIGRATION and not progress.complete
+                else f"{file} is of a copy to {progress.target}; remove the file to make another one."
             )
-        if progress.complete:
-            raise TransferError(f"The copy to {target} was completed already, as {file} says.")
         return progress
 
     @property
     def file(self) -> Path:
         """Where it is kept."""
         return self._file
-
-    @property
-    def resumed(self) -> bool:
-        """Whether the copy was begun by an earlier try."""
-        return self._resumed
-
-    @property
-    def begun(self) -> list[CollectionRef]:
-        """The collections of which points were copied."""
-        return [CollectionRef(*key.split("/")) for key in self.cursors]
 
     def arrived(self, at: CollectionRef) -> bool:
         """Whether all points of a collection were copied."""
@@ -92,6 +84,10 @@ class Progress(BaseModel):
     def after(self, at: CollectionRef) -> str | None:
         """Behind which point a collection's copy goes on."""
         return self.cursors.get(_key(at))
+
+    def forget(self) -> None:
+        """Forget what was copied: it is not there any more."""
+        self.cursors.clear()
 
     def begin_anew(self, at: CollectionRef) -> None:
         """Forget that a collection was copied."""

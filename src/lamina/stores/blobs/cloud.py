@@ -224,13 +224,14 @@ class CloudBlobStore(ObstoreReading):
 def opened(url: str, *, endpoint: str | None = None) -> CloudStore:
     """The bucket behind a URL; `ValidationError` when the URL or the variables of its provider are wrong."""
     parts = urlsplit(url)
-    user, _, bucket = parts.netloc.rpartition("@")
-    if parts.scheme not in SCHEMES or user or not bucket or parts.query or parts.fragment:
-        raise _no_bucket(url, user)
+    # A key and its secret may stand anywhere in what is no URL of a bucket, so nothing of it is shown.
+    strange = {"@", ":"} & set(parts.netloc) or "@" in parts.path or parts.query or parts.fragment
+    if parts.scheme not in SCHEMES or not parts.netloc or strange:
+        raise _no_bucket(parts.scheme)
     try:
         prefix = canonical_prefix(parts.path.strip("/")) or None
     except ValidationError as error:
-        raise _no_bucket(url, user) from error
+        raise _no_bucket(parts.scheme) from error
     at = endpoint or next(filter(None, map(os.environ.get, _ENDPOINTS[parts.scheme])), None)
     if at is not None and not at.startswith(("http://", "https://")):
         raise ValidationError(
@@ -259,10 +260,10 @@ def opened(url: str, *, endpoint: str | None = None) -> CloudStore:
         ) from error
 
 
-def _no_bucket(url: str, user: str) -> ValidationError:
-    shown = url.replace(user, "…") if user else url  # it may be a key and its secret
+def _no_bucket(scheme: str) -> ValidationError:
+    given = f"{scheme}://…" if scheme in SCHEMES else "What is given"
     return ValidationError(
-        f"'{shown}' is no URL of a bucket: set LAMINA_BLOBS_URL to s3://bucket/prefix, gs://bucket/prefix or "
+        f"{given} is no URL of a bucket: set LAMINA_BLOBS_URL to s3://bucket/prefix, gs://bucket/prefix or "
         "az://container/prefix, with credentials in the provider's own variables.",
         field="blobs_url",
     )

@@ -27,7 +27,7 @@ from lamina.core.types import Json
 from lamina.stores.records import marks
 from lamina.stores.records.cache import Cache
 from lamina.stores.records.changes import Changes
-from lamina.stores.records.migrate import migrate, revision
+from lamina.stores.records.migrate import migrate, newest_revision, revision
 
 _CONNECT_SECONDS: Final = 5
 _RECYCLE_SECONDS: Final = 1800
@@ -121,7 +121,8 @@ class Database:
                     if engine.dialect.name == "postgresql":
                         version = (await connection.execute(sa.text("SHOW server_version"))).scalar_one()
                         place = f"PostgreSQL {version} at {_place(engine.url)}"
-                        if not (await connection.execute(_MAY_CREATE)).scalar_one():
+                        due = found != newest_revision()
+                        if due and not (await connection.execute(_MAY_CREATE)).scalar_one():
                             raise UnavailableError(_unopened(engine.url, "permission denied to make tables"))
                     copying = await connection.run_sync(lambda one: sa.inspect(one).has_table(marks.TABLE))
                     mark = await marks.find(connection) if copying else None

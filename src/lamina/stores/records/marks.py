@@ -11,18 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 TABLE: Final = "unfinished_copy"
 """Has one row while a copy is under way, or was cut off."""
 
-_MARK: Final = sa.table(TABLE, *map(sa.column, ("command", "target", "stays")))
+_MARK: Final = sa.table(TABLE, *map(sa.column, ("copy_id", "command", "target", "stays")))
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A copy that is not complete.
 
-    `command` makes it, and `target` says in words where to. `stays` tells where the stores lie that are
-    moved without these records; a process that still uses those may run. None: nobody may, the records are
-    half a copy themselves.
+    `copy_id` tells it from every other, `command` makes it, and `target` says in words where to. `stays`
+    tells where the stores lie that are moved without these records; a process that still uses those may
+    run. None: nobody may, the records are half a copy themselves.
     """
 
+    copy_id: str
     command: str
     target: str
     stays: Mapping[str, str | None] | None = None
@@ -36,7 +37,9 @@ async def put(connection: AsyncConnection, mark: Mark) -> None:
     """Leave a mark, in place of one that is there."""
     await remove(connection)
     stays = None if mark.stays is None else orjson.dumps(dict(mark.stays)).decode()
-    await connection.execute(sa.insert(_MARK).values(command=mark.command, target=mark.target, stays=stays))
+    await connection.execute(
+        sa.insert(_MARK).values(copy_id=mark.copy_id, command=mark.command, target=mark.target, stays=stays)
+    )
 
 
 async def find(connection: AsyncConnection) -> Mark | None:
@@ -44,7 +47,8 @@ async def find(connection: AsyncConnection) -> Mark | None:
     row = (await connection.execute(sa.select(_MARK))).first()
     if row is None:
         return None
-    return Mark(row.command, row.target, None if row.stays is None else orjson.loads(row.stays))
+    stays = None if row.stays is None else orjson.loads(row.stays)
+    return Mark(row.copy_id, row.command, row.target, stays)
 
 
 async def remove(connection: AsyncConnection) -> None:

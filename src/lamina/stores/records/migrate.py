@@ -20,10 +20,15 @@ def migrate(connection: Connection) -> None:
     Raises `UnavailableError` for a database that a newer version wrote.
     """
     config = _config()
-    if revision(connection) == ScriptDirectory.from_config(config).get_current_head():
+    if revision(connection) == newest_revision():
         return
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def newest_revision() -> str | None:
+    """The revision of this version's tables."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def revision(connection: Connection) -> str | None:

@@ -11,6 +11,7 @@ def upgrade() -> None:
     """Create the table that has one row while a copy is under way."""
     op.create_table(
         "unfinished_copy",
+        sa.Column("copy_id", sa.Text(), nullable=False),
         sa.Column("command", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("stays", sa.Text()),
