@@ -25,6 +25,7 @@ from lamina.stores.records.sql import SqlRecordStore
 from lamina.stores.vectors.base import CollectionRef, Lexical, Point, VectorQuery, VectorSpec
 from lamina.stores.vectors.edge import EdgeVectorStore
 from lamina.transfer.copying import DifferenceError, Stores, copy
+from lamina.transfer.moving import move
 from lamina.transfer.preconditions import check_empty, check_unmarked, refuse_half_copies
 from lamina.transfer.progress import Progress, TransferError
 
@@ -203,6 +204,38 @@ async def test_what_changed_between_two_tries_is_copied_anew(
     await target.vectors.drop(AT)
     await target.blobs.delete_prefix("")
     assert await copied() == {"records": 2_099, "points": COUNT - 1, "blobs": 4}
+
+
+async def test_what_others_keep_at_the_target_is_never_removed(
+    source: Stores, target: Stores, tmp_path: Path
+) -> None:
+    assert isinstance(target.vectors, CutOff)
+    assert target.records
+    assert target.blobs
+    records, blobs = target.records, target.blobs
+
+    async def moved() -> dict[str, int]:
+        progress = Progress.at(tmp_path / "migration.json", "there")
+        return await move(source, target, ["ns_1"], progress, silent, records=records)
+
+    Progress.at(tmp_path / "migration.json", "there").write()  # a first try that was killed at once
+    await blobs.put("ns_9/theirs.bin", b"x")
+    for _ in range(2):
+        with pytest.raises(TransferError, match="blobs already"):
+            await moved()
+        assert await records.marked() is None
+    await blobs.delete("ns_9/theirs.bin")
+    target.vectors.writes_left = 1
+    with pytest.raises(UnavailableError):
+        await moved()
+    assert await records.marked() is not None
+    await blobs.put("ns_9/theirs.bin", b"x")
+    await blobs.put("ns_1/a/departed.bin", b"x")
+    target.vectors.writes_left = 1_000
+    assert await moved() == {"records": 2_100, "points": COUNT, "blobs": 5}
+    assert len([info async for info in blobs.list("")]) == 6
+    assert await blobs.get("ns_9/theirs.bin") == b"x"
+    assert await records.marked() is None
 
 
 def test_a_backup_that_is_complete_has_the_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

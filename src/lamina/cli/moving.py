@@ -24,6 +24,7 @@ from lamina.core.settings import Settings
 if TYPE_CHECKING:
     from lamina.engines import Engines
     from lamina.transfer.copying import Stores
+    from lamina.transfer.moving import Keys
     from lamina.transfer.progress import Progress
 
 KEYS: Final = (ADMIN_KEY_FILE, "presign.key", "secrets.key")
@@ -127,21 +128,24 @@ def restore(
 def _give_up(source: Settings) -> None:
     """Forget an unfinished migration, so that another one can be made."""
     from lamina.engines import open_stores  # loads the server's packages
+    from lamina.transfer.moving import forget
     from lamina.transfer.progress import MIGRATION, Progress
 
     file = source.data_dir / MIGRATION
     if not file.is_file():
         raise UsageFailure(f"no copy was begun in {source.data_dir}")
 
-    async def forget(copy_id: str) -> None:
+    async def given_up(progress: Progress) -> None:
         async with open_stores(source) as ((records, _, _),):
-            mark = await records.marked()
-            if mark is not None and mark.copy_id == copy_id:
-                await records.unmark()
+            await forget(records, progress)
 
     try:
         progress = Progress.read(file)
-        asyncio.run(forget(progress.copy_id))
+        if progress.complete:
+            raise UsageFailure(
+                f"the copy to {progress.target} is complete; remove {file} to make another one"
+            )
+        asyncio.run(given_up(progress))
     except LaminaError as error:
         raise Failure(error.message) from error
     file.unlink()
@@ -155,7 +159,7 @@ def _move(
     name: str,
     quiet: bool,
     moved: Sequence[str] = tuple(_STORES),
-    keys: Callable[[], dict[str, str]] | None = None,
+    keys: "Keys | None" = None,
     expected: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     from lamina.transfer.progress import Progress, TransferError
@@ -182,71 +186,48 @@ async def _moved(
     target: Settings,
     progress: "Progress",
     moved: Sequence[str],
-    keys: Callable[[], dict[str, str]] | None,
+    keys: "Keys | None",
     expected: Mapping[str, str] | None,
     said: Callable[[str, int], None],
 ) -> dict[str, int]:
-    from lamina.engines import open_stores  # loads the server's packages
-    from lamina.garbage import spare_collections
+    from lamina.engines import open_records, open_stores  # loads the server's packages
     from lamina.processing.membership import nobody_else
     from lamina.stores.records.locks import Locks
-    from lamina.stores.records.marks import Mark
-    from lamina.transfer.copying import check_proof, copy
+    from lamina.transfer.moving import forget, move
     from lamina.transfer.preconditions import (
-        check_empty,
         check_idle,
         check_installation,
-        check_unmarked,
         namespaces_of,
         places,
         refuse_half_copies,
     )
-    from lamina.transfer.progress import COMMANDS
 
-    await _refuse_completed(progress, target)
+    if progress.complete:
+        async with open_records(target) as records:
+            await forget(records, progress)  # a kill may have come between
+        raise Failure(f"the copy to {progress.target} was completed already, as {progress.file} says")
     check_installation(source)
     async with open_stores(source) as (ours,), nobody_else(Locks(ours[0].database)):
         refuse_half_copies(source, await ours[0].marked())
         await check_idle(ours[0])  # by itself: a refusal leaves nothing at the target
     async with open_stores(source, target) as (ours, theirs), AsyncExitStack() as stack:
-        records = theirs[0]
         await stack.enter_async_context(nobody_else(Locks(ours[0].database)))
         stays = None
         if "records_url" in moved:
-            await stack.enter_async_context(nobody_else(Locks(records.database)))
+            await stack.enter_async_context(nobody_else(Locks(theirs[0].database)))
         else:
             stays = {name: url for name, url in places(source).items() if name in moved}
-        copied, namespaces = _stores(theirs, moved), await namespaces_of(ours[0])
-        found = await records.marked()
-        anew = found is not None and found.copy_id == progress.copy_id
-        if not anew:  # nothing there is known to be an earlier try's, so there must be nothing
-            check_unmarked(found)
-            await check_empty(copied, namespaces)
-            progress.forget()
-        progress.write()
-        await records.mark(Mark(progress.copy_id, COMMANDS[progress.file.name], progress.target, stays))
-        spare_collections()
-        digests = keys() if keys is not None else {}  # before the stores: what is complete has its keys
-        counts, proof = await copy(_stores(ours, moved), copied, namespaces, progress, said, anew=anew)
-        proof |= digests
-        check_proof(proof, expected or {})
-        progress.finish(counts, proof)
-        await records.unmark()
-        return counts
-
-
-async def _refuse_completed(progress: "Progress", target: Settings) -> None:
-    """Raise `TransferError` for a copy that is complete; takes its mark off, if that was not done."""
-    from lamina.engines import open_records  # loads the server's packages
-    from lamina.transfer.progress import TransferError
-
-    if not progress.complete:
-        return
-    async with open_records(target) as records:
-        mark = await records.marked()
-        if mark is not None and mark.copy_id == progress.copy_id:
-            await records.unmark()
-    raise TransferError(f"The copy to {progress.target} was completed already, as {progress.file} says.")
+        return await move(
+            _stores(ours, moved),
+            _stores(theirs, moved),
+            await namespaces_of(ours[0]),
+            progress,
+            said,
+            records=theirs[0],
+            stays=stays,
+            keys=keys,
+            expected=expected,
+        )
 
 
 def _stores(engines: "Engines", moved: Sequence[str]) -> "Stores":

@@ -65,17 +65,19 @@ class Progress(BaseModel):
             return progress
         progress = cls.read(file)
         if progress.target != target:
-            raise TransferError(
-                f"{file} is of a copy to {progress.target}; finish that one, or give it up with --give-up."
-                if file.name == MIGRATION and not progress.complete
-                else f"{file} is of a copy to {progress.target}; remove the file to make another one."
-            )
+            way = "remove the file" if progress.complete else "finish that one, or give it up with --give-up"
+            raise TransferError(f"{file} is of a copy to {progress.target}: {way}.")
         return progress
 
     @property
     def file(self) -> Path:
         """Where it is kept."""
         return self._file
+
+    @property
+    def command(self) -> str:
+        """The command that makes the copy."""
+        return COMMANDS[self._file.name]
 
     def arrived(self, at: CollectionRef) -> bool:
         """Whether all points of a collection were copied."""
