@@ -187,12 +187,12 @@ def test_a_backup_that_was_damaged_since_is_not_called_restored(tmp_path: Path) 
     lamina(server, *backup)
     assert "name another one" in lamina(server, "backup", str(server.data_dir / "in"), *backup[2:], expect=2)
 
-    def restored(damage: Callable[[Path], object], number: int) -> str:
+    def restored(damage: Callable[[Path], object], number: int, *, expect: int = 1) -> str:
         copy = tmp_path / f"copy{number}"
         shutil.copytree(tmp_path / "copy", copy)
         damage(copy)
         return lamina(
-            server, "restore", str(copy), "--data-dir", str(tmp_path / f"restored{number}"), expect=1
+            server, "restore", str(copy), "--data-dir", str(tmp_path / f"restored{number}"), expect=expect
         ).replace("\n", " ")
 
     def blob(copy: Path) -> Path:
@@ -207,9 +207,13 @@ def test_a_backup_that_was_damaged_since_is_not_called_restored(tmp_path: Path) 
     assert said in restored(lambda copy: blob(copy).unlink(), 1)
     assert said in restored(flipped, 2)
     assert said in restored(lambda copy: shutil.rmtree(copy / "vectors"), 3)
-    assert f"{said} when it was made, in its key secrets.key" in restored(
-        lambda copy: (copy / "secrets.key").write_bytes(bytes(32)), 5
-    )
+    key = "secrets.key is another key than the backup's"
+    assert key in restored(lambda copy: (copy / "secrets.key").write_bytes(bytes(32)), 5, expect=2)
+    key = "secrets.key is missing"
+    assert key in restored(lambda copy: (copy / "secrets.key").unlink(), 6, expect=2)
+    (tmp_path / "restored7").mkdir()  # where the two are kept apart
+    shutil.copy(tmp_path / "copy" / "secrets.key", tmp_path / "restored7")
+    assert restored(lambda copy: (copy / "secrets.key").unlink(), 7, expect=0)
     assert "holds no installation" in restored(lambda copy: (copy / "records.sqlite").unlink(), 4)
     with pytest.raises(AssertionError, match="half a copy"):
         RunningServer(tmp_path / "restored2").start()

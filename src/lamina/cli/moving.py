@@ -115,7 +115,7 @@ def restore(
     copy, target = _embedded(folder), settings(data_dir=data_dir)
     with _usable(target.data_dir):
         target.data_dir.mkdir(parents=True, exist_ok=True)
-    _check_keys(copy, target)
+    _check_keys(copy, target, made.proof)
     file, name = target.data_dir / RESTORATION, str(folder.absolute())
     keys = partial(_copy_keys, copy, target)
     counts = _move(copy, target, file, name, as_json, keys=keys, expected=made.proof)
@@ -265,24 +265,32 @@ def _embedded(folder: Path) -> Settings:
     )
 
 
-def _check_keys(source: Settings, target: Settings) -> None:
-    """Raise `UsageFailure` where a folder has other keys: what is restored is of no use with them."""
+def _check_keys(backup: Settings, target: Settings, proof: Mapping[str, str]) -> None:
+    """Raise `UsageFailure` unless a backup's keys are there, in its folder or the target's."""
     for name in KEYS:
-        original, there = source.data_dir / name, target.data_dir / name
-        if original.is_file() and there.is_file() and there.read_bytes() != original.read_bytes():
-            raise UsageFailure(f"{there} is another key than the backup's: move it away, and restore then")
+        files = [file for one in (backup, target) if (file := one.data_dir / name).is_file()]
+        told = proof.get(f"key {name}")
+        if told is not None and not files:
+            raise UsageFailure(
+                f"{name} is missing in {backup.data_dir}: put it there, or into {target.data_dir}"
+            )
+        expected = told or (_digest(files[0]) if files else None)
+        for file in files:
+            if _digest(file) != expected:
+                raise UsageFailure(f"{file} is another key than the backup's: move it away, and restore then")
 
 
 def _copy_keys(source: Settings, target: Settings) -> dict[str, str]:
-    """Copy the files of keys; the SHA-256 of each."""
-    digests = {}
+    """Copy the files of keys; the digests of those that are in the target then."""
     for name in KEYS:
-        original = source.data_dir / name
-        if original.is_file():
-            content = original.read_bytes()
-            digests[f"key {name}"] = hashlib.sha256(content).hexdigest()
-            write_private(target.data_dir / name, content)
-    return digests
+        if (original := source.data_dir / name).is_file():
+            write_private(target.data_dir / name, original.read_bytes())
+    copies = {name: target.data_dir / name for name in KEYS}
+    return {f"key {name}": _digest(copy) for name, copy in copies.items() if copy.is_file()}
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @contextmanager
