@@ -115,7 +115,7 @@ def restore(
     copy, target = _embedded(folder), settings(data_dir=data_dir)
     with _usable(target.data_dir):
         target.data_dir.mkdir(parents=True, exist_ok=True)
-    _check_keys(copy, target, made.proof)
+        _check_keys(copy, target, made.proof)
     file, name = target.data_dir / RESTORATION, str(folder.absolute())
     keys = partial(_copy_keys, copy, target)
     counts = _move(copy, target, file, name, as_json, keys=keys, expected=made.proof)

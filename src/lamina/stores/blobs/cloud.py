@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import mimetypes
 import os
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -224,14 +225,13 @@ class CloudBlobStore(ObstoreReading):
 def opened(url: str, *, endpoint: str | None = None) -> CloudStore:
     """The bucket behind a URL; `ValidationError` when the URL or the variables of its provider are wrong."""
     parts = urlsplit(url)
-    # A key and its secret may stand anywhere in what is no URL of a bucket, so nothing of it is shown.
     strange = {"@", ":"} & set(parts.netloc) or "@" in parts.path or parts.query or parts.fragment
     if parts.scheme not in SCHEMES or not parts.netloc or strange:
-        raise _no_bucket(parts.scheme)
+        raise _no_bucket(url)
     try:
         prefix = canonical_prefix(parts.path.strip("/")) or None
     except ValidationError as error:
-        raise _no_bucket(parts.scheme) from error
+        raise _no_bucket(url) from error
     at = endpoint or next(filter(None, map(os.environ.get, _ENDPOINTS[parts.scheme])), None)
     if at is not None and not at.startswith(("http://", "https://")):
         raise ValidationError(
@@ -260,8 +260,9 @@ def opened(url: str, *, endpoint: str | None = None) -> CloudStore:
         ) from error
 
 
-def _no_bucket(scheme: str) -> ValidationError:
-    given = f"{scheme}://…" if scheme in SCHEMES else "What is given"
+def _no_bucket(url: str) -> ValidationError:
+    # A key and its secret may stand anywhere in what is no plain URL, so nothing of that is shown.
+    given = f"'{url}'" if re.fullmatch(r"(\w+://)?[\w./-]*", url) else "What is given"
     return ValidationError(
         f"{given} is no URL of a bucket: set LAMINA_BLOBS_URL to s3://bucket/prefix, gs://bucket/prefix or "
         "az://container/prefix, with credentials in the provider's own variables.",
