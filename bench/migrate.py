@@ -139,7 +139,7 @@ async def _parts(data_dir: Path, shared: Shared, file: Path, least: int) -> dict
     async with open_stores(source, target) as (ours, theirs):
         spaces = await namespaces_of(ours[0])
         last = time.perf_counter()
-        counts = await copy(Stores(*ours), Stores(*theirs), spaces, Progress(file, "there"), said)
+        counts, _ = await copy(Stores(*ours), Stores(*theirs), spaces, Progress.at(file, "there"), said)
     if counts["records"] < least:
         raise SystemExit(f"not all was copied: {counts}")
     return dict(spent)
