@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ def seen(server: RunningServer, corpus: Corpus) -> dict[str, Any]:
             "found": [[one["document_id"] for one in some] for some in found],
             "pictures": [client.get(url).content for url in urls],
         }
+
+
+@contextmanager
+def about_to_move(folder: Path) -> Iterator[tuple[RunningServer, Shared, Corpus, dict[str, Any]]]:
+    """A server that has stopped, stores to move it to, what it holds, and what it answered."""
+    with RunningServer(folder / "data") as server, shared_stores(folder) as shared:
+        with server.client() as client:
+            corpus = ingest(client, poem_with_photo, PHOTO_SCHEMA)
+        before = seen(server, corpus)
+        server.stop()
+        yield server, shared, corpus, before
 
 
 def migration(server: RunningServer, shared: Shared) -> tuple[RunningServer, list[str]]:
@@ -105,11 +117,7 @@ def test_a_backup_is_an_installation_and_can_be_restored(tmp_path: Path) -> None
 
 
 def test_an_installation_moves_to_servers_and_serves_there_what_it_served(tmp_path: Path) -> None:
-    with RunningServer(tmp_path / "data") as server, shared_stores(tmp_path) as shared:
-        with server.client() as client:
-            corpus = ingest(client, poem_with_photo, PHOTO_SCHEMA)
-        before = seen(server, corpus)
-        server.stop()
+    with about_to_move(tmp_path) as (server, shared, corpus, before):
         mover, moving = migration(server, shared)
         counts = json.loads(lamina(mover, *moving))
         assert counts["points"] == counts["blobs"] == 6
@@ -123,11 +131,7 @@ def test_an_installation_moves_to_servers_and_serves_there_what_it_served(tmp_pa
 
 
 def test_half_a_migration_is_not_served_from_another_folder(tmp_path: Path) -> None:
-    with RunningServer(tmp_path / "data") as server, shared_stores(tmp_path) as shared:
-        with server.client() as client:
-            corpus = ingest(client, poem_with_photo, PHOTO_SCHEMA)
-        before = seen(server, corpus)
-        server.stop()
+    with about_to_move(tmp_path) as (server, shared, corpus, before):
         mover, moving = migration(server, shared)
         with sa.create_engine(shared.database).connect() as records:
             copying = subprocess.Popen(

@@ -127,7 +127,7 @@ def restore(
 
 def _give_up(source: Settings) -> None:
     """Forget an unfinished migration, so that another one can be made."""
-    from lamina.engines import open_stores  # loads the server's packages
+    from lamina.engines import held, open_records  # loads the server's packages
     from lamina.transfer.moving import forget
     from lamina.transfer.progress import MIGRATION, Progress
 
@@ -136,8 +136,9 @@ def _give_up(source: Settings) -> None:
         raise UsageFailure(f"no copy was begun in {source.data_dir}")
 
     async def given_up(progress: Progress) -> None:
-        async with open_stores(source) as ((records, _, _),):
-            await forget(records, progress)
+        with held(source.data_dir):
+            async with open_records(source) as records:
+                await forget(records, progress)
 
     try:
         progress = Progress.read(file)
@@ -190,7 +191,8 @@ async def _moved(
     expected: Mapping[str, str] | None,
     said: Callable[[str, int], None],
 ) -> dict[str, int]:
-    from lamina.engines import open_records, open_stores  # loads the server's packages
+    from lamina.engines import held, open_records, open_stores  # loads the server's packages
+    from lamina.garbage import spare_collections
     from lamina.processing.membership import nobody_else
     from lamina.stores.records.locks import Locks
     from lamina.transfer.moving import forget, move
@@ -207,9 +209,10 @@ async def _moved(
             await forget(records, progress)  # a kill may have come between
         raise Failure(f"the copy to {progress.target} was completed already, as {progress.file} says")
     check_installation(source)
-    async with open_stores(source) as (ours,), nobody_else(Locks(ours[0].database)):
-        refuse_half_copies(source, await ours[0].marked())
-        await check_idle(ours[0])  # by itself: a refusal leaves nothing at the target
+    with held(source.data_dir):  # by itself: a refusal leaves nothing at the target
+        async with open_records(source) as records, nobody_else(Locks(records.database)):
+            refuse_half_copies(source, await records.marked())
+            await check_idle(records)
     async with open_stores(source, target) as (ours, theirs), AsyncExitStack() as stack:
         await stack.enter_async_context(nobody_else(Locks(ours[0].database)))
         stays = None
@@ -217,6 +220,7 @@ async def _moved(
             await stack.enter_async_context(nobody_else(Locks(theirs[0].database)))
         else:
             stays = {name: url for name, url in places(source).items() if name in moved}
+        spare_collections()
         return await move(
             _stores(ours, moved),
             _stores(theirs, moved),

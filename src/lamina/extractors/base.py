@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal, TypeAlias, Union
+from typing import BinaryIO, ClassVar, Literal, TypeAlias, Union, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,11 @@ class BlobValue:
 InputValue: TypeAlias = Union["Json", BlobValue]  # not `|`: Json is a string at run time
 
 
+def values_of(given: InputValue | Sequence[InputValue]) -> Sequence[InputValue]:
+    """The values of an input, which may be one value or several."""
+    return cast("Sequence[InputValue]", given if isinstance(given, list | tuple) else [given])
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One object or document to take apart: the values of its mapped inputs."""
@@ -57,10 +62,7 @@ class Source:
     @property
     def values(self) -> "list[InputValue]":
         """All values of all inputs."""
-        found: list[InputValue] = []
-        for value in self.inputs.values():
-            found += value if isinstance(value, list) else [value]  # type: ignore[list-item]
-        return found
+        return [one for given in self.inputs.values() for one in values_of(given)]
 
     @property
     def size(self) -> int:

@@ -1,5 +1,6 @@
 """② What is done about what a crash cut short: tasks without a workflow, deleted collections."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -65,6 +66,7 @@ class Recovery:
 
     async def watch(self) -> None:
         """Do so again and again: a process may die between the promise and the beginning."""
+        await asyncio.sleep(_LOOK_SECONDS)  # the start has just done so
         await again_and_again(self.begin, _LOOK_SECONDS)
 
     async def end_deletions(self) -> None:

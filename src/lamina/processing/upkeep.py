@@ -1,5 +1,6 @@
 """② What is done now and then by one process for all that share the records."""
 
+import asyncio
 import time
 from datetime import timedelta
 from typing import Final
@@ -49,6 +50,7 @@ class Upkeep:
 
     async def watch(self) -> None:
         """Look again and again; while one process does, the others leave it to that one."""
+        await asyncio.sleep(_LOOK_SECONDS)  # a start has enough to do
         await again_and_again(self._look, _LOOK_SECONDS)
 
     async def _look(self) -> None:

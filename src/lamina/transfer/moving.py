@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lamina.garbage import spare_collections
 from lamina.stores.records.marks import Mark
 from lamina.stores.records.sql import SqlRecordStore
 from lamina.transfer.copying import Said, Stores, check_proof, copy
@@ -33,14 +32,13 @@ async def move(
     earlier try's, and `DifferenceError` where the copy is not the same in the end.
     """
     found = await records.marked()
-    anew = found is not None and found.copy_id == progress.copy_id
+    anew = progress.left(found)
     if not anew:
         check_unmarked(found)
         await check_empty(target, namespaces)
         progress.forget()
     progress.write()
     await records.mark(Mark(progress.copy_id, progress.command, progress.target, stays))
-    spare_collections()
     digests = keys() if keys is not None else {}  # before the stores: what is complete has its keys
     counts, proof = await copy(source, target, namespaces, progress, said, anew=anew)
     proof |= digests
@@ -52,6 +50,5 @@ async def move(
 
 async def forget(records: SqlRecordStore, progress: Progress) -> None:
     """Take the mark of a copy off, if the records bear it: it is complete, or given up."""
-    mark = await records.marked()
-    if mark is not None and mark.copy_id == progress.copy_id:
+    if progress.left(await records.marked()):
         await records.unmark()

@@ -8,6 +8,7 @@ from typing import Final, Self
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from lamina.core.errors import LaminaError
+from lamina.stores.records.marks import Mark
 from lamina.stores.vectors.base import CollectionRef
 
 MIGRATION: Final = "migration.json"
@@ -78,6 +79,10 @@ class Progress(BaseModel):
     def command(self) -> str:
         """The command that makes the copy."""
         return COMMANDS[self._file.name]
+
+    def left(self, mark: Mark | None) -> bool:
+        """Whether a mark is of this copy."""
+        return mark is not None and mark.copy_id == self.copy_id
 
     def arrived(self, at: CollectionRef) -> bool:
         """Whether all points of a collection were copied."""

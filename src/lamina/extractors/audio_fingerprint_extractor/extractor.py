@@ -16,6 +16,7 @@ from lamina.extractors.base import (
     PartBlob,
     Source,
     VectorOutput,
+    values_of,
 )
 from lamina.extractors.outcomes import outcome
 from lamina.inference.registry import Models
@@ -88,11 +89,10 @@ class AudioFingerprintExtractor(Extractor):
     def _take_apart(self, source: Source) -> list[Part] | ExtractionError:
         given = source.inputs.get(INPUT)
         several = isinstance(given, list | tuple)
-        values: Sequence[InputValue] = given if several else [given]  # type: ignore[assignment, list-item]
         parts: list[Part] = []
         failure: ExtractionError | None = None
         try:
-            for place, value in enumerate(_sounds(values)):
+            for place, value in enumerate(_sounds(values_of(given))):
                 found, error = segments(value, INPUT, self._given, self.models)
                 prefix = f"{place}." if several else ""
                 parts += [self._part(value, segment, len(found), prefix) for segment in found]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final
 
 from lamina.core.errors import ExtractionError
 from lamina.core.types import JsonObject
@@ -17,6 +17,7 @@ from lamina.extractors.base import (
     PartBlob,
     Source,
     VectorOutput,
+    values_of,
 )
 from lamina.extractors.colqwen_extractor.parameters import ColqwenExtractorParameters
 from lamina.extractors.outcomes import joined, outcome, told
@@ -112,8 +113,7 @@ class ColqwenExtractor(Extractor):
 
 def _sights(given: InputValue | Sequence[InputValue]) -> Iterator[_Sight | ExtractionError]:
     """The pictures and pages of an input, decoded when they are asked for; errors in place of bad ones."""
-    several = cast("Sequence[InputValue]", given if isinstance(given, list | tuple) else [given])
-    values = [value for value in several if value is not None and value != ""]
+    values = [value for value in values_of(given) if value is not None and value != ""]
     if not values:
         yield ExtractionError(f"Input '{INPUT}' holds no picture.", code="empty_input", input=INPUT)
     for index, value in enumerate(values):

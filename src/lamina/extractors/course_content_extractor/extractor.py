@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final
 
 from lamina.core.errors import ExtractionError
 from lamina.core.types import JsonObject
@@ -14,6 +14,7 @@ from lamina.extractors.base import (
     Part,
     Source,
     VectorOutput,
+    values_of,
 )
 from lamina.extractors.course_content_extractor.fields import SUMMARY, fields_of
 from lamina.extractors.course_content_extractor.lectures import Lectures
@@ -208,9 +209,7 @@ class CourseContentExtractor(Extractor):
 def _values(source: Source, keys: Sequence[str]) -> Iterator[tuple[str, str, InputValue]]:
     """The values of a source, each with its input and its place."""
     for key in keys:
-        given = source.inputs.get(key)
-        several = isinstance(given, list | tuple)
-        for number, value in enumerate(cast("Sequence[InputValue]", given if several else [given])):
+        for number, value in enumerate(values_of(source.inputs.get(key))):
             if value is not None and value != "":
                 yield key, f"{key}/{number}", value
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 from lamina.core.errors import ExtractionError
-from lamina.extractors.base import BlobValue, InputValue
+from lamina.extractors.base import BlobValue, InputValue, values_of
 from lamina.extractors.document_graph_extractor.confidence import fallen_apart, unreadable
 from lamina.extractors.document_graph_extractor.geometry import area
 from lamina.extractors.document_graph_extractor.layout import Content
@@ -54,10 +54,7 @@ class PageOf:
 
 def file_of(given: InputValue | Sequence[InputValue], name: str) -> BlobValue:
     """The one file of an input; `ExtractionError` for anything else."""
-    several = isinstance(given, list | tuple)
-    values = [
-        one for one in (cast("Sequence[InputValue]", given) if several else [given]) if one not in (None, "")
-    ]
+    values = [one for one in values_of(given) if one not in (None, "")]
     if not values:
         raise ExtractionError(f"Input '{name}' holds no file.", code="empty_input", input=name)
     if len(values) > 1:

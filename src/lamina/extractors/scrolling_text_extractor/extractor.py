@@ -1,7 +1,7 @@
 """`scrolling_text_extractor`: one document for each text that moves through a video or stands in it."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final
 
 from lamina.core.errors import ExtractionError
 from lamina.core.types import JsonObject
@@ -13,6 +13,7 @@ from lamina.extractors.base import (
     Part,
     Source,
     VectorOutput,
+    values_of,
 )
 from lamina.extractors.outcomes import outcome
 from lamina.extractors.scrolling_text_extractor.film import Film
@@ -72,9 +73,7 @@ class ScrollingTextExtractor(Extractor):
         return [self._one(source) for source in sources]
 
     def _one(self, source: Source) -> list[Part] | ExtractionError:
-        given = source.inputs.get(INPUT)
-        several = isinstance(given, list | tuple)
-        values = [one for one in cast("Sequence[InputValue]", given if several else [given]) if one]
+        values = [one for one in values_of(source.inputs.get(INPUT)) if one]
         if not values:
             return ExtractionError(f"Input '{INPUT}' holds no video.", code="empty_input", input=INPUT)
         parts: list[Part] = []

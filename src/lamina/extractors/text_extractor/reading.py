@@ -2,13 +2,13 @@
 
 import codecs
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 import orjson
 from charset_normalizer import CharsetMatch, from_bytes
 
 from lamina.core.errors import ExtractionError
-from lamina.extractors.base import BlobValue, InputValue
+from lamina.extractors.base import BlobValue, InputValue, values_of
 
 _ACCEPTED: Final = "accepted are text, numbers, JSON and text files."
 
@@ -42,9 +42,7 @@ def read_text(given: InputValue | Sequence[InputValue], name: str) -> str:
 
     Raises `ExtractionError` when there is none, or when a file is not text.
     """
-    several = isinstance(given, list | tuple)
-    values = cast("Sequence[InputValue]", given if several else [given])
-    texts = [_render(value, name) for value in values if value is not None]
+    texts = [_render(value, name) for value in values_of(given) if value is not None]
     text = "\n\n".join(text for text in texts if text.strip())
     if not text:
         raise ExtractionError(f"Input '{name}' holds no text.", code="empty_input", input=name)
